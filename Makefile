@@ -1,0 +1,106 @@
+# Everything that one does with the book. Needs Python 3.11 or newer and make;
+# the rest is put into .venv (Python) and .vendor (browser libraries), both ignored by git.
+
+PYTHON ?= $(firstword $(shell command -v python3.11 python3 python))
+PORT ?= 8000
+NOTEBOOKS ?=
+
+# A CPU build of PyTorch: the ordinary Linux wheel brings gigabytes of CUDA libraries.
+TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
+
+PY := .venv/bin/python
+INSTALLED := .venv/.installed
+VENDORED := .vendor/.installed
+SITE := _build/html/.built
+SOURCES = find _config.yml _toc.yml CHANGELOG.md book src -type f ! -path '*/.*' \
+  ! -path '*.egg-info/*' ! -name '*.pyc'
+CLEAN_SITE := _build/html _build/.doctrees _build/jupyter_execute
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help env book serve lab notebooks test lint unit check-notebooks check-site clean FORCE
+
+help: ## this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
+
+# --- the environment ---------------------------------------------------------------
+
+env: $(INSTALLED) ## the Python environment in .venv
+
+$(INSTALLED): pyproject.toml
+	@test -n "$(PYTHON)" || { echo "No Python found. Install Python 3.11 or newer."; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	  echo "$(PYTHON) is too old: the book needs Python 3.11 or newer (make PYTHON=...)."; exit 1; }
+	@test -x $(PY) && $(PY) -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear .venv || { \
+	  rm -rf .venv; \
+	  echo "Could not make a virtual environment. On Debian and Ubuntu: apt-get install python3-venv"; exit 1; }
+	@echo "Installing into .venv (some minutes the first time; details in .venv/pip.log) ..."
+	@torch=$$(sed -n 's/^ *"\(torch==.*\)",/\1/p' pyproject.toml); \
+	  $(PY) -m pip install -qqq --no-deps --retries 0 --timeout 15 --log .venv/pip.log \
+	    --index-url $(TORCH_INDEX) "$$torch" 2>/dev/null || \
+	  echo "No CPU build of PyTorch from $(TORCH_INDEX); taking the ordinary one."
+	@$(PY) -m pip install -qq --log .venv/pip.log --editable '.[book,test]'
+	@touch $@
+
+# MathJax, the widget manager and axe: by npm, which itself comes with pip. The pages
+# are served these parts of them, under vendor/.
+SERVED := requirejs/require.js @jupyter-widgets/html-manager/dist/embed-amd.js \
+  @jupyter-widgets/html-manager/dist/*.woff2 mathjax/es5/tex-mml-chtml.js \
+  mathjax/es5/a11y mathjax/es5/sre mathjax/es5/output/chtml
+$(VENDORED): tools/package.json tools/package-lock.json tools/.npmrc $(INSTALLED)
+	@echo "Fetching the browser libraries into .vendor ..."
+	@rm -rf .vendor && mkdir -p .vendor/site/vendor
+	@cp tools/package.json tools/package-lock.json tools/.npmrc .vendor/
+	@cd .vendor && PATH="$(CURDIR)/.venv/bin:$$PATH" npm ci --silent
+	@cd .vendor/node_modules && tar cf - $(SERVED) | tar xf - -C ../site/vendor
+	@touch $@
+
+# --- the site ----------------------------------------------------------------------
+
+book: $(SITE) ## build the site and say how to open it
+	@echo
+	@echo "The book is built. Open this file in a browser:"
+	@echo "  $(CURDIR)/_build/html/index.html"
+	@echo "or run 'make serve' and open http://127.0.0.1:$(PORT)"
+
+serve: $(SITE) ## serve the built site on this machine (PORT=8000)
+	@echo "http://127.0.0.1:$(PORT) (Ctrl-C stops)"
+	@$(PY) -m http.server $(PORT) --bind 127.0.0.1 --directory _build/html
+
+# Rebuilt when a file changes, and when one comes or goes.
+_build/sources: FORCE
+	@mkdir -p _build
+	@$(SOURCES) | LC_ALL=C sort > $@.new
+	@if cmp -s $@.new $@; then rm $@.new; else mv $@.new $@; fi
+
+$(SITE): _build/sources $(shell $(SOURCES)) $(INSTALLED) $(VENDORED)
+	@rm -rf $(CLEAN_SITE)
+	@.venv/bin/jupyter-book build . -W -n --keep-going
+	@touch $@
+
+lab: $(INSTALLED) ## open the notebooks in JupyterLab
+	@.venv/bin/jupyter-lab --notebook-dir book
+
+notebooks: $(INSTALLED) ## run the notebooks again and store them in normal form (NOTEBOOKS="a.ipynb b.ipynb")
+	@$(PY) tools/notebooks.py $(NOTEBOOKS)
+
+# --- the tests ---------------------------------------------------------------------
+
+test: lint unit check-notebooks check-site ## everything: style, unit tests, notebooks, site, browser
+
+lint: $(INSTALLED) ## ruff
+	@.venv/bin/ruff check
+	@.venv/bin/ruff format --check
+
+unit: $(INSTALLED) ## the package's tests
+	@$(PY) -m pytest -q -n 2
+
+check-notebooks: $(INSTALLED) ## run every notebook and compare every text output with the stored one
+	@$(PY) -m pytest -q -n 2 --dist loadscope --nbval --nbval-current-env \
+	  --nbval-cell-timeout 300 --nbval-sanitize-with tests/nbval_sanitize.cfg book
+
+check-site: $(SITE) ## build the site strictly and look at every page in Chromium
+	@$(PY) -m pytest -q -m browser tests
+
+clean: ## remove the built site; the environments stay
+	@rm -rf _build

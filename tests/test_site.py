@@ -1,0 +1,204 @@
+"""The built site in a browser, with the network cut off: `make check-site`.
+
+Every page is opened in Chromium at two widths, in light and in dark, and has to be
+whole: no error, nothing fetched from elsewhere, maths set, sliders that move, nothing
+that sticks out of a phone, nothing that axe calls serious. With BOOK_SCREENSHOTS=folder
+in the environment, pictures of all of them are kept there.
+"""
+
+import json
+import os
+import shutil
+import threading
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+SITE = ROOT / "_build" / "html"
+CHECKS = ROOT / "tests" / "site_checks.js"
+AXE = ROOT / ".vendor" / "node_modules" / "axe-core" / "axe.min.js"
+BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--no-first-run",
+]
+WIDTHS = {"desktop": 1280, "phone": 390}
+BUILT = [
+    path for folder in ("book", "_modules") for path in (SITE / folder).rglob("*.html")
+]
+PAGES = sorted(str(path.relative_to(SITE)) for path in BUILT)
+PAGES += ["index.html", "search.html", "genindex.html"]
+
+pytestmark = pytest.mark.browser
+
+
+@pytest.fixture(scope="module")
+def address():
+    """The site, served on this machine from a thread."""
+    assert (SITE / "index.html").exists(), "no built site; run `make book` first"
+
+    class Quiet(SimpleHTTPRequestHandler):
+        def log_message(self, *_):
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=SITE))
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.fixture(scope="module")
+def browser():
+    path = next(filter(None, map(shutil.which, BROWSERS)), None)
+    if path is None and os.environ.get("CI"):
+        pytest.fail("Chromium is not installed, and CI has to run this check")
+    if path is None:
+        pytest.skip("Chromium is not installed")
+    playwright = pytest.importorskip("playwright.sync_api")
+    with playwright.sync_playwright() as driver:
+        chromium = driver.chromium.launch(executable_path=path, args=FLAGS)
+        yield chromium
+        chromium.close()
+
+
+@pytest.fixture
+def visit(browser, address):
+    """Opens a page at a width; collects what goes wrong on it and what it asks for."""
+    contexts = []
+
+    def open_page(name, width):
+        context = browser.new_context(viewport={"width": width, "height": 900})
+        context.add_init_script(path=CHECKS)
+        contexts.append(context)
+        page = context.new_page()
+        page.problems = problems = []
+
+        def local_only(route):
+            if urlsplit(route.request.url).hostname == "127.0.0.1":
+                route.continue_()
+            else:
+                problems.append(f"asks another host: {route.request.url}")
+                route.abort()
+
+        page.route("**/*", local_only)
+        page.on("pageerror", lambda error: problems.append(f"script error: {error}"))
+        page.on(
+            "console",
+            lambda message: (
+                problems.append(f"console: {message.text}")
+                if message.type == "error"
+                else None
+            ),
+        )
+        page.on(
+            "response",
+            lambda response: (
+                problems.append(f"{response.status}: {response.url}")
+                if response.status >= 400
+                else None
+            ),
+        )
+        page.goto(f"{address}/{name}")
+        page.wait_for_function("siteChecks.settled()", timeout=30_000)
+        page.wait_for_load_state("networkidle")
+        return page
+
+    yield open_page
+    for context in contexts:
+        context.close()
+
+
+def set_theme(page, theme):
+    """As when the reader's system changes: the book's default theme follows it."""
+    page.emulate_media(color_scheme=theme, reduced_motion="reduce")
+    page.wait_for_function(f"document.documentElement.dataset.theme === '{theme}'")
+
+
+def move_slider(page, slider):
+    """The pictures before and after two presses of the right or left arrow key."""
+    handle = slider.locator(".noUi-handle").first
+    root = slider.locator("xpath=ancestor::div[contains(@class, 'cell_output')]")
+    stack = root.locator(".jupyter-widget-stack, .widget-stack")
+    shown = (stack if stack.count() else root).first
+    handle.scroll_into_view_if_needed()
+    handle.focus()
+    now, most = (handle.get_attribute(f"aria-value{name}") for name in ("now", "max"))
+    before = shown.inner_html()
+    handle.press("ArrowLeft" if float(now) >= float(most) else "ArrowRight")
+    page.wait_for_timeout(200)
+    return before, shown.inner_html()
+
+
+@pytest.mark.parametrize("name", PAGES)
+@pytest.mark.parametrize("device", WIDTHS)
+def test_page_is_whole(visit, name, device):
+    page = visit(name, WIDTHS[device])
+    for theme in ("light", "dark"):
+        if name == "index.html":  # sends the reader on to the first page
+            break
+        set_theme(page, theme)
+        folder = os.environ.get("BOOK_SCREENSHOTS")
+        if folder:
+            picture = name.removesuffix(".html").replace("/", "-")
+            path = Path(folder) / f"{picture}-{device}-{theme}.png"
+            page.screenshot(path=path, full_page=True)
+        page.add_script_tag(path=AXE)
+        assert page.evaluate("siteChecks.wide()") == [], theme
+        assert page.evaluate("siteChecks.serious()") == [], theme
+    if page.locator("article").count():
+        assert page.evaluate("siteChecks.unfinishedMarkup()") == []
+        assert page.evaluate("siteChecks.namelessPictures()") == []
+    assert page.locator("mjx-merror, [data-mjx-error]").count() == 0
+    assert page.problems == []
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_every_slider_changes_its_picture(visit, name):
+    if "widget-view+json" not in (SITE / name).read_text(encoding="utf-8"):
+        return
+    page = visit(name, WIDTHS["phone"])
+    sliders = page.locator(".widget-slider").all()
+    assert sliders, "widgets without a slider: what does the reader move?"
+    for number, slider in enumerate(sliders):
+        before, after = move_slider(page, slider)
+        assert before != after, f"slider {number} changes nothing"
+    assert page.problems == []
+
+
+def test_a_search_finds_the_glossary(visit):
+    page = visit("search.html?q=receptance", WIDTHS["desktop"])
+    page.wait_for_selector("#search-results a", timeout=10_000)
+    found = page.locator("#search-results a").evaluate_all("e => e.map(a => a.href)")
+    assert any("glossary" in link for link in found)
+    assert page.problems == []
+
+
+def test_every_page_is_built_with_its_outputs():
+    """A build that publishes nothing, or pages without results, must not pass."""
+    for path in [*(ROOT / "book").rglob("*.md"), *(ROOT / "book").rglob("*.ipynb")]:
+        if ".ipynb_checkpoints" in path.parts:
+            continue
+        page = SITE / path.relative_to(ROOT).with_suffix(".html")
+        html = page.read_text(encoding="utf-8")
+        if path.suffix == ".ipynb":
+            cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
+            shown = [cell for cell in cells if cell.get("outputs")]
+            assert html.count('class="cell_output ') == len(shown), path.name
+
+
+def test_the_site_holds_no_address_of_a_script_elsewhere():
+    """What a page would fetch only later, or only in another browser, counts too."""
+    for name in PAGES:
+        text = (SITE / name).read_text(encoding="utf-8")
+        for tag in ("<script src=", '<link rel="stylesheet" href=', "<img src="):
+            for quote in "\"'":
+                assert tag + quote + "http" not in text, (name, tag)

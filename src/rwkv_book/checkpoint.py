@@ -333,12 +333,12 @@ def read_pth(path):
     """The tensors of a PyTorch file, a pickle: read without running any code in it."""
     import torch
 
-    problem = "truncated, or not a PyTorch file"
+    problem = "truncated, not a PyTorch file, or more than tensors (no code was run)"
     try:
         with warnings.catch_warnings(action="ignore"):
             content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # a damaged pickle can raise anything
-        found = re.search(r"Unsupported global: GLOBAL (\S+)", str(error))
+        found = re.search(r"nsupported (?:global: )?GLOBAL (\S+)", str(error))
         if found:
             problem = f"wants to run {found[1]} when it is read, and was not let"
         advice = "a checkpoint is tensors alone: get it again, from where you trust"
@@ -387,7 +387,12 @@ def at_hand(values):
 def write_safetensors(arrays, path, dtype, metadata):
     """Named arrays, as `narrow` makes them, to a .safetensors file."""
     specs = {
-        key: TensorSpec(dtype, values.shape, values.ctypes.data, values.nbytes)
+        key: TensorSpec(
+            dtype=dtype,
+            shape=values.shape,
+            data_ptr=values.ctypes.data,
+            data_len=values.nbytes,
+        )
         for key, values in arrays.items()
     }
     serialize_file(specs, path, metadata)

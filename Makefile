@@ -34,12 +34,12 @@ $(INSTALLED): pyproject.toml
 	@test -x $(PY) && $(PY) -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear .venv || { \
 	  rm -rf .venv; \
 	  echo "Could not make a virtual environment. On Debian and Ubuntu: apt-get install python3-venv"; exit 1; }
-	@echo "Installing into .venv (some minutes the first time; details in .venv/pip.log) ..."
+	@echo "Installing into .venv (about 2 GB; some minutes the first time) ..."
 	@torch=$$(sed -n 's/^ *"\(torch==.*\)",/\1/p' pyproject.toml); \
-	  $(PY) -m pip install -qqq --no-deps --retries 0 --timeout 15 --log .venv/pip.log \
+	  $(PY) -m pip install -qqq --no-deps --retries 0 --timeout 15 \
 	    --index-url $(TORCH_INDEX) "$$torch" 2>/dev/null || \
 	  echo "No CPU build of PyTorch from $(TORCH_INDEX); taking the ordinary one."
-	@$(PY) -m pip install -qq --log .venv/pip.log --editable '.[book,test]'
+	@$(PY) -m pip install -qq --editable '.[book,test]'
 	@touch $@
 
 # MathJax, the widget manager and axe: by npm, which itself comes with pip. The pages
@@ -100,7 +100,7 @@ check-notebooks: $(INSTALLED) ## run every notebook and compare every text outpu
 	  --nbval-cell-timeout 300 --nbval-sanitize-with tests/nbval_sanitize.cfg book
 
 check-site: $(SITE) ## build the site strictly and look at every page in Chromium
-	@$(PY) -m pytest -q -m browser tests
+	@$(PY) -m pytest -q -n 2 -m browser tests/test_site.py
 
 clean: ## remove the built site; the environments stay
 	@rm -rf _build

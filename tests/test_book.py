@@ -93,6 +93,7 @@ def test_every_module_is_in_the_api_page():
         for path in (ROOT / "src" / "rwkv_book").iterdir()
         if path.suffix == ".py" or (path / "__init__.py").exists()
     }
+    assert len(described) == len(set(described))
     assert set(described) == {name for name in modules if not name.startswith("_")}
 
 

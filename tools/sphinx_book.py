@@ -1,0 +1,55 @@
+"""A Sphinx extension: what the pages need beyond Jupyter Book's settings."""
+
+import re
+
+# Text between backticks, or a character that reStructuredText would read as markup.
+CODE_OR_MARKUP = re.compile(r"(`[^`]*`)|([*|]|(?<=\w)_(?!\w))")
+
+
+def drop_thebe(app, pagename, templatename, context, doctree):
+    """Leave thebe out: the book does not use it.
+
+    Jupyter Book always puts its script on every page, and puts it there twice, which
+    is an error in the browser's console.
+    """
+    # This is the builder's own list, which later handlers extend: change it in place.
+    scripts = context.get("script_files", [])
+    scripts[:] = [script for script in scripts if not mentions_thebe(script)]
+
+
+def mentions_thebe(script):
+    body = getattr(script, "attributes", {}).get("body") or ""
+    return "thebe" in str(script.filename or "") + body
+
+
+def read_as_plain_text(app, what, name, thing, options, lines):
+    """Docstrings are plain text in which only backticks mean something.
+
+    Indented paragraphs, which are formulas and tables, are shown as they stand.
+    """
+    shown, inside = [], False
+    for line in lines:
+        if line.startswith("    ") and shown and not shown[-1] and not inside:
+            shown += [".. code-block:: text", ""]
+            inside = True
+        elif line and not line.startswith("    "):
+            inside = False
+        shown.append(line if inside else CODE_OR_MARKUP.sub(escape, line))
+    lines[:] = shown
+
+
+def escape(match):
+    return match[1] or "\\" + match[2]
+
+
+def skip_field_numbers(app, what, name, thing, skip, options):
+    """Leave out the fields of named tuples, which their class describes."""
+    return skip or (thing.__doc__ or "").startswith("Alias for field number")
+
+
+def setup(app):
+    app.connect("html-page-context", drop_thebe)
+    # Before napoleon, which runs at 500 and indents what it writes.
+    app.connect("autodoc-process-docstring", read_as_plain_text, priority=400)
+    app.connect("autodoc-skip-member", skip_field_numbers)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}

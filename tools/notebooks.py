@@ -65,6 +65,12 @@ def normal_form(notebook):
     notebook.metadata = metadata
     notebook.nbformat, notebook.nbformat_minor = 4, 5
     state = metadata.get("widgets", {}).get(WIDGET_STATE, {}).get("state", {})
+    for model in state.values():  # what is not set, the widget manager knows
+        model["state"] = {
+            key: value
+            for key, value in model["state"].items()
+            if value is not None and key != "placeholder"
+        }
     names = {name: f"{number:032x}" for number, name in enumerate(state)}  # as created
     text = nbformat.writes(notebook)
     if names:

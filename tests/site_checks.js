@@ -39,6 +39,14 @@ window.siteChecks = {
     return [document.scrollingElement, ...all("body *").filter(sticksOut).slice(0, 8)].map(opening);
   },
 
+  // What one sees of an output, apart from the sliders in it.
+  shown: (output) =>
+    [...output.querySelectorAll("*")]
+      .filter((e) => !e.childElementCount && e.getClientRects().length)
+      .filter((e) => !e.closest(".widget-slider"))
+      .map((e) => e.outerHTML)
+      .join("\n"),
+
   // What axe calls serious or critical.
   serious: async () => {
     const { violations } = await axe.run(document, { resultTypes: ["violations"] });

@@ -123,19 +123,17 @@ def set_theme(page, theme):
     page.wait_for_function(f"document.documentElement.dataset.theme === '{theme}'")
 
 
-def move_slider(page, slider):
-    """The pictures before and after two presses of the right or left arrow key."""
+def move_slider(slider):
+    """What the output around a slider shows before and after an arrow key."""
     handle = slider.locator(".noUi-handle").first
-    root = slider.locator("xpath=ancestor::div[contains(@class, 'cell_output')]")
-    stack = root.locator(".jupyter-widget-stack, .widget-stack")
-    shown = (stack if stack.count() else root).first
+    output = slider.locator("xpath=ancestor::div[contains(@class, 'cell_output')]")
     handle.scroll_into_view_if_needed()
     handle.focus()
     now, most = (handle.get_attribute(f"aria-value{name}") for name in ("now", "max"))
-    before = shown.inner_html()
+    before = output.evaluate("output => siteChecks.shown(output)")
     handle.press("ArrowLeft" if float(now) >= float(most) else "ArrowRight")
-    page.wait_for_timeout(200)
-    return before, shown.inner_html()
+    slider.page.wait_for_timeout(200)
+    return before, output.evaluate("output => siteChecks.shown(output)")
 
 
 @pytest.mark.parametrize("name", PAGES)
@@ -169,7 +167,8 @@ def test_every_slider_changes_its_picture(visit, name):
     sliders = page.locator(".widget-slider").all()
     assert sliders, "widgets without a slider: what does the reader move?"
     for number, slider in enumerate(sliders):
-        before, after = move_slider(page, slider)
+        before, after = move_slider(slider)
+        assert before, f"slider {number} has nothing to show"
         assert before != after, f"slider {number} changes nothing"
     assert page.problems == []
 

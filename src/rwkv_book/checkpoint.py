@@ -123,9 +123,9 @@ class Report:
             "parameters": f"{self.parameters:,}",
             "stored as": ", ".join(self.dtypes),
             "file size": f"{self.file_bytes:,} bytes",
-            "deviations": len(self.deviations) or "none",
         }
-        pairs = [*self.metadata.items(), *rows.items()]
+        pairs = [*rows.items(), *sorted(self.metadata.items())]
+        pairs += [("deviations", len(self.deviations) or "none")]
         lines = [f"{name:<16} {value}" for name, value in pairs]
         return "\n".join([str(self.path), *lines, *(f"- {d}" for d in self.deviations)])
 

@@ -283,4 +283,5 @@ def inspect(chosen, command):
 
 
 if __name__ == "__main__":
+    sys.stdout.reconfigure(errors="replace")  # a terminal may lack a character
     sys.exit(main())

@@ -223,6 +223,15 @@ def test_the_package_rwkv_computes_the_same(shape, tmp_path, no_gradients):
         np.testing.assert_allclose(logits, theirs, rtol=1e-4, atol=1e-4)
 
 
+def test_the_package_rwkv_runs_what_the_book_saves(tmp_path, no_gradients):
+    model, _ = load((2, 10, 24, 29), tmp_path)
+    checkpoint.save(model.state_dict(), tmp_path / "ours.pth", "float32")
+    tokens = random_tokens(model, 1, 20)
+    theirs, _ = rwkv_package(tmp_path / "ours.pth").forward(tokens[0].tolist(), None)
+    logits, _ = RWKV.load(tmp_path / "ours.pth")(tokens)
+    torch.testing.assert_close(logits[0, -1], theirs, rtol=1e-4, atol=1e-4)
+
+
 def transformers_model(path, shape):
     """The checkpoint in `transformers`, whose names differ once more."""
     from transformers import RwkvConfig, RwkvForCausalLM

@@ -8,8 +8,10 @@ import subprocess
 import sys
 
 import pytest
+import tokenizers
 import torch
 from published import random_tensors
+from tokenizers import models, pre_tokenizers, trainers
 
 from rwkv_book import checkpoint, corpora, minimal, training
 from rwkv_book.__main__ import main
@@ -318,6 +320,27 @@ def test_a_tokenizer_of_another_size_is_refused(model, tmp_path, capsys):
     options = ["--model", str(model), "--tokenizer", str(tmp_path / "20B.json")]
     assert main(["generate", *options]) == 1
     assert "no such file; get 20B_tokenizer.json" in capsys.readouterr().err
+
+
+def test_the_official_models_are_read_with_their_tokenizer(tmp_path, capsys):
+    alphabet = pre_tokenizers.ByteLevel.alphabet()
+    pieces = tokenizers.Tokenizer(models.BPE())
+    pieces.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    trainer = trainers.BpeTrainer(
+        special_tokens=["<|endoftext|>"], initial_alphabet=alphabet, show_progress=False
+    )
+    pieces.train_from_iterator(["the cat and the hat"], trainer)
+    pieces.save(str(tmp_path / "20B_tokenizer.json"))
+    vocabulary = pieces.get_vocab_size()
+    torch.save(random_tensors(vocabulary=vocabulary), tmp_path / "pile.pth")
+    files = (
+        "--model",
+        tmp_path / "pile.pth",
+        "--tokenizer",
+        tmp_path / "20B_tokenizer.json",
+    )
+    assert main(["generate", *map(str, files), "--prompt", "the cat"]) == 0
+    assert capsys.readouterr().out.startswith("the cat")
 
 
 # Inspecting.

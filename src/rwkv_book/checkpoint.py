@@ -315,18 +315,19 @@ def read_safetensors(path):
         length = int.from_bytes(file.read(8), "little")
         header = json.loads(file.read(length))
     names = {"F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16"}
+    numpy_names = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": "<u2"}
 
-    def stored(dtype, shape, data_offsets):
+    def stored(entry):
+        dtype, shape = entry["dtype"], tuple(entry["shape"])
+        offset = 8 + length + entry["data_offsets"][0]
+
         def read():
-            stored_as = "<u2" if dtype == "BF16" else f"<f{int(dtype[1:]) // 8}"
-            offset = 8 + length + data_offsets[0]
-            count = prod(shape)
-            flat = np.fromfile(path, stored_as, count, offset=offset)
+            flat = np.fromfile(path, numpy_names[dtype], prod(shape), offset=offset)
             return widen(flat, names[dtype]).reshape(shape)
 
-        return Stored(names.get(dtype, dtype), tuple(shape), read)
+        return Stored(names.get(dtype, dtype), shape, read)
 
-    return {key: stored(**header[key]) for key in keys}
+    return {key: stored(header[key]) for key in keys}
 
 
 def read_pth(path):
@@ -366,7 +367,7 @@ def publish(params, path):
     stored = {names[name]: at_hand(params[name]) for name in params if name in names}
     problems = find_problems(stored)
     if others := [name for name in params if name not in names]:
-        problems.append(f"the book has no such names: {', '.join(others)}")
+        problems.append(f"unexpected names ({len(others)}): {', '.join(others)}")
     if problems:
         raise CheckpointError(path, problems)
     size = sizes(stored)
@@ -498,7 +499,7 @@ def find_problems(stored):
                 f"{key} is {tensor.dtype}, not float16, bfloat16 or float32"
             )
         elif wrong := np.count_nonzero(~np.isfinite(tensor.read())):
-            problems.append(f"{key} has {wrong} numbers that are NaN or infinite")
+            problems.append(f"{key} has NaN or infinite numbers ({wrong})")
     return problems
 
 
@@ -513,11 +514,11 @@ def find_differences(stored, rows):
             problems.append(f"layers {before + 1} to {after - 1} are missing")
     missing = [published for _, published, _ in rows if published not in stored]
     if missing:
-        problems.append(f"{len(missing)} tensors are missing: {', '.join(missing)}")
+        problems.append(f"missing tensors ({len(missing)}): {', '.join(missing)}")
     known = {published for _, published, _ in rows}
     others = [key for key in stored if key not in known]
     if others:
-        problems.append(f"{len(others)} tensors are not RWKV-4's: {', '.join(others)}")
+        problems.append(f"unexpected tensors ({len(others)}): {', '.join(others)}")
     if 0 in size.values():
         problems.append("tensors without any number in them")
     for _, published, letters in rows:
@@ -525,7 +526,7 @@ def find_differences(stored, rows):
         found = stored[published].shape if published in stored else wanted
         if not same_shape(published, found, wanted):
             axes = ",".join(letters)
-            problems.append(f"{published} is {found}, not ({axes}) = {wanted}")
+            problems.append(f"{published} has shape {found}, not ({axes}) = {wanted}")
     return problems
 
 

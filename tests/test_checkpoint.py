@@ -363,6 +363,12 @@ def test_all_problems_are_said_at_once(tmp_path):
         assert sentence in text
 
 
+def test_the_message_says_what_to_do(tmp_path):
+    path = write({"emb.weight": torch.ones(3, 2)}, tmp_path / "model.pth")
+    with pytest.raises(CheckpointError, match=r"\nGet the file again, or mend it"):
+        checkpoint.load(path)
+
+
 @pytest.mark.parametrize("suffix", SUFFIXES)
 def test_a_file_without_tensors_or_with_those_of_another_model_is_refused(
     tmp_path, suffix

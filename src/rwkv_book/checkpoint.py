@@ -76,13 +76,14 @@ PUBLISHED = {
 class CheckpointError(ValueError):
     """A checkpoint that can't be used: `problems` and the message list all reasons."""
 
-    def __init__(self, path, problems):
+    def __init__(self, path, problems, advice=""):
         self.problems = tuple(problems)
         if len(self.problems) == 1:
-            super().__init__(f"{path}: {self.problems[0]}")
+            text = f"{path}: {self.problems[0]}"
         else:
             listed = "".join(f"\n- {problem}" for problem in self.problems)
-            super().__init__(f"{path}: {len(self.problems)} problems{listed}")
+            text = f"{path}: {len(self.problems)} problems{listed}"
+        super().__init__(f"{text}\n{advice}" if advice else text)
 
 
 class Stored(NamedTuple):
@@ -141,7 +142,8 @@ def load(path):
     stored = read(path)
     problems = find_problems(stored)
     if problems:
-        raise CheckpointError(path, problems)
+        advice = "Get the file again, or mend it: checkpoint.TABLE says what is in one."
+        raise CheckpointError(path, problems, advice)
     size = sizes(stored)
     return {
         name: stored[published].read().reshape(wanted_shape(shape.strip("1"), size))

@@ -1,0 +1,16 @@
+"""The package behind the RWKV book: each idea once, short enough to print in a chapter.
+
+In reading order:
+
+    minimal      RWKV-4 entire, in NumPy, in 100 lines
+    wkv          its operator in four forms that give the same numbers
+    model        the same network to train, parallel in time
+    tokenizer    text to tokens and back
+    checkpoint   published files of weights: names, checks, downloads
+    corpora      the texts that the book trains on
+    training     batches, schedule, loop, held-out loss
+    show         source code, figures and sliders in the chapters
+    exercises    what is wrong with an answer
+
+Importing this package imports none of them: the NumPy chapters never load PyTorch.
+"""

@@ -33,7 +33,7 @@ class Run:
     """All that decides how a run ends. `length` counts tokens, which are bytes here."""
 
     corpus: str = "shakespeare"
-    layers: int = 5
+    layers: int = 4
     width: int = 256
     steps: int = 8000
     batch: int = 8

@@ -1,4 +1,10 @@
-"""Says loudly, as the last thing on the screen, that the browser check did not run."""
+"""One thread a worker, and a loud last word where the browser check did not run."""
+
+import torch
+
+# The tensors of tests are small and `make test` runs a worker a core: threads that wait
+# for each other's turn cost more than they compute.
+torch.set_num_threads(1)
 
 
 def pytest_terminal_summary(terminalreporter):

@@ -2,6 +2,9 @@
 
 In reading order:
 
+    rnn          Elman's network and the LSTM: a state that reads one token at a time
+    attention    softmax attention, and the ways to make it cheaper
+    transformer  a small GPT, which keeps all that it has read
     minimal      RWKV-4 entire, in NumPy, in 100 lines
     wkv          its operator in four forms that give the same numbers
     model        the same network to train, parallel in time

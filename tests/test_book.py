@@ -202,7 +202,7 @@ def test_the_address_is_the_same_everywhere():
         pages,
     ):
         assert link in readme, link
-    assert f"git clone {ADDRESS}" in text("book/index.md")
+    assert f"git clone {ADDRESS}" in text("book/index.ipynb")
 
 
 def test_the_changelog_knows_this_version():

@@ -19,6 +19,7 @@ import matplotlib
 import numpy as np
 from IPython.display import display
 from matplotlib.figure import Figure as Canvas
+from matplotlib.ticker import MaxNLocator
 
 # Each architecture keeps its colour in the whole book. All have a contrast of at least
 # 3 to a white page and to a dark one, and differ in brightness as well as in hue.
@@ -229,6 +230,8 @@ def heat_on(axes, matrix, colour=ACCENT, most=None):
     ink[..., 3] = np.clip(matrix / most, 0, 1)
     axes.imshow(ink, interpolation="none", aspect="auto")
     axes.grid(visible=False)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.yaxis.set_major_locator(MaxNLocator(integer=True))
     for spine in axes.spines.values():
         spine.set_visible(True)
 

@@ -12,6 +12,8 @@ In reading order:
     checkpoint   published files of weights: names, checks, downloads
     corpora      the texts that the book trains on
     training     batches, schedule, loop, held-out loss
+    cost         parameters, FLOPs, bytes, hours and money, in closed form
+    calculator   what training costs, with sliders
     show         source code, figures and sliders in the chapters
     exercises    what is wrong with an answer
 

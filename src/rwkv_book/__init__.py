@@ -7,6 +7,7 @@ In reading order:
     transformer  a small GPT, which keeps all that it has read
     minimal      RWKV-4 entire, in NumPy, in 100 lines
     wkv          its operator in four forms that give the same numbers
+    fused        that operator compiled, at the speed of the hardware
     model        the same network to train, parallel in time
     tokenizer    text to tokens and back
     checkpoint   published files of weights: names, checks, downloads

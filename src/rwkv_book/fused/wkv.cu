@@ -1,0 +1,359 @@
+// The WKV operator of RWKV-4, forward and backward: one source for the GPU and the CPU.
+//
+// On a GPU (compiled by NVRTC) a thread owns one channel. On a CPU (by g++) it owns one
+// vector of channels: `real` is 4 to 16 numbers there, on which + * < ?: work lane by
+// lane. Everything below the two sections on hardware is the same text for both.
+//
+// Time is cut into chunks, which run in parallel, and a chunk into tiles of TILE tokens.
+// With one chunk, `forward` and `backward` are the classic loops over all T tokens.
+//
+// STORED is the type of key, value, out and their gradients: float, double, bfloat16 or
+// float16. Sums are kept in `scalar`: double beside double, float beside the others.
+
+using index = long long;
+struct bfloat16 { unsigned short bits; };
+struct float16 { unsigned short bits; };
+template <class T> struct arithmetic { using type = float; using bits = unsigned; };
+template <> struct arithmetic<double> { using type = double; using bits = unsigned long long; };
+
+using stored = STORED;
+using scalar = arithmetic<stored>::type;
+constexpr bool single = sizeof(scalar) == 4;
+constexpr int TILE = 16;
+
+#ifdef __CUDACC__  // ---------------------------------------- one channel a thread
+
+#define DEVICE static __device__ __forceinline__
+#define UNROLL _Pragma("unroll")  // so that a tile is kept in registers
+#define KERNEL(name, ...) extern "C" __global__ void name(index rows, __VA_ARGS__)
+#define EACH_THREAD                                                                   \
+  for (index thread = blockIdx.x * (index)blockDim.x + threadIdx.x;                   \
+       thread < rows * vectors(C); thread += gridDim.x * (index)blockDim.x)
+
+constexpr int LANES = 1;
+using real = scalar;
+using bits = arithmetic<stored>::bits;
+
+DEVICE float exponential(float x) { return __expf(x); }
+DEVICE double exponential(double x) { return exp(x); }
+DEVICE unsigned as_bits(float x) { return __float_as_uint(x); }
+DEVICE unsigned long long as_bits(double x) { return __double_as_longlong(x); }
+DEVICE float as_real(unsigned x) { return __uint_as_float(x); }
+DEVICE double as_real(unsigned long long x) { return __longlong_as_double(x); }
+DEVICE real load(const scalar* from, int) { return *from; }
+DEVICE bits load(const unsigned short* from, int) { return *from; }
+DEVICE void store(scalar* to, real x, int) { *to = x; }
+DEVICE void store(unsigned short* to, bits x, int) { *to = x; }
+
+#else  // ---------------------------------------------- a vector of channels a thread
+
+#if defined __AVX512F__
+constexpr int BYTES = 64;
+#elif defined __AVX__
+constexpr int BYTES = 32;
+#else
+constexpr int BYTES = 16;
+#endif
+
+#define DEVICE static inline __attribute__((always_inline))
+#define UNROLL
+#define KERNEL(name, ...) extern "C" void name(index workers, index rows, __VA_ARGS__)
+#define EACH_THREAD                                                                   \
+  _Pragma("omp parallel for schedule(dynamic) num_threads(workers)")                  \
+  for (index thread = 0; thread < rows * vectors(C); thread++)
+
+constexpr int LANES = BYTES / sizeof(scalar);
+template <class T> struct vector_of { typedef T type __attribute__((vector_size(LANES * sizeof(T)))); };
+template <class T> using vector = typename vector_of<T>::type;
+using real = vector<scalar>;
+using bits = vector<arithmetic<stored>::bits>;
+
+DEVICE bits as_bits(real x) { return (bits)x; }
+DEVICE real as_real(bits x) { return (real)x; }
+
+// exp(x) = 2^n exp(r) with an integer n and |r| <= log(2) / 2, where Taylor's series is
+// short. Adding 1.5 * 2^FRACTION and taking it away rounds to an integer.
+DEVICE real exponential(real x) {
+  constexpr int FRACTION = single ? 23 : 52, BIAS = single ? 127 : 1023;
+  constexpr int TERMS = single ? 7 : 13;
+  constexpr scalar ROUNDER = (scalar)(3ll << (FRACTION - 1)), LOG2_E = 1.4426950408889634;
+  constexpr scalar LOG_2 = single ? 0.693359375 : 0.693147180369123816490;
+  constexpr scalar LOG_2_REST = single ? -2.12194440e-4 : 1.90821492927058770002e-10;
+  constexpr scalar LOWEST = single ? -87.3 : -708.3;  // below it a power of 2 is denormal
+  constexpr scalar INVERSE_FACTORIAL[] = {1, 1, 1. / 2, 1. / 6, 1. / 24, 1. / 120, 1. / 720,
+      1. / 5040, 1. / 40320, 1. / 362880, 1. / 3628800, 1. / 39916800, 1. / 479001600,
+      1. / 6227020800};
+  real n = (x * LOG2_E + ROUNDER) - ROUNDER;
+  real r = (x - n * LOG_2) - n * LOG_2_REST, series = real{} + INVERSE_FACTORIAL[TERMS];
+  for (int i = TERMS; i-- > 0;) series = series * r + INVERSE_FACTORIAL[i];
+  bits power = as_bits(n + (ROUNDER + BIAS)) << FRACTION;  // the sum's last bits: n + BIAS
+  return x < LOWEST ? real{} : series * as_real(power);
+}
+
+// The last vector of a row may hold fewer than LANES channels: the rest reads as zeros.
+template <class T> DEVICE vector<T> read(const T* from, int lanes) {
+  vector<T> x{};
+  if (lanes == LANES) __builtin_memcpy(&x, from, sizeof x);
+  else for (int lane = 0; lane < lanes; lane++) x[lane] = from[lane];
+  return x;
+}
+template <class T> DEVICE void write(T* to, vector<T> x, int lanes) {
+  if (lanes == LANES) __builtin_memcpy(to, &x, sizeof x);
+  else for (int lane = 0; lane < lanes; lane++) to[lane] = x[lane];
+}
+DEVICE real load(const scalar* from, int lanes) { return read(from, lanes); }
+DEVICE bits load(const unsigned short* from, int lanes) {
+  return __builtin_convertvector(read(from, lanes), bits);
+}
+DEVICE void store(scalar* to, real x, int lanes) { write(to, x, lanes); }
+DEVICE void store(unsigned short* to, bits x, int lanes) {
+  write(to, __builtin_convertvector(x, vector<unsigned short>), lanes);
+}
+
+#endif  // ------------------------------------- from here on the text is the same for both
+
+// bfloat16 is the upper half of a float; stores round to nearest, ties to even.
+DEVICE real load(const bfloat16* from, int lanes) {
+  return as_real(load(&from->bits, lanes) << 16);
+}
+DEVICE void store(bfloat16* to, real x, int lanes) {
+  bits all = as_bits(x), rounded = (all + 0x7fff + (all >> 16 & 1)) >> 16;
+  store(&to->bits, x == x ? rounded : 0x7fc0 + bits{}, lanes);
+}
+
+// float16 has 5 bits of exponent and 10 of fraction: shifted into a float's place its
+// exponent is 112 too small. Infinities and the small numbers below 2^-14 need care.
+DEVICE real load(const float16* from, int lanes) {
+  bits all = load(&from->bits, lanes), size = (all & 0x7fff) << 13;
+  bits x = as_bits(as_real(size) * as_real(bits{} + (239 << 23)));  // by 2^112
+  x = size < (31 << 23) ? x : x | 255 << 23;
+  return as_real(x | (all & 0x8000) << 16);
+}
+DEVICE void store(float16* to, real x, int lanes) {
+  bits all = as_bits(x), size = all & 0x7fffffff, largest = bits{} + 0x7c00;
+  bits normal = (size - (112 << 23) + 0xfff + (size >> 13 & 1)) >> 13;
+  bits small = as_bits(as_real(size) + as_real(bits{} + (126 << 23))) - (126 << 23);
+  bits y = size < (113 << 23) ? small : normal < largest ? normal : largest;
+  store(&to->bits, (x == x ? y : bits{} + 0x7e00) | (all >> 16 & 0x8000), lanes);
+}
+
+// ---------------------------------------------------------------- sums over tokens
+
+// A weighted sum of values and the sum of its weights, (num, den) * exp(log_scale).
+// Three rows of C numbers hold it in memory.
+struct Sums { real num, den, log_scale; };
+
+DEVICE Sums load(const scalar* from, index C, int lanes) {
+  return {load(from, lanes), load(from + C, lanes), load(from + 2 * C, lanes)};
+}
+DEVICE void store(scalar* to, Sums x, index C, int lanes) {
+  store(to, x.num, lanes);
+  store(to + C, x.den, lanes);
+  store(to + 2 * C, x.log_scale, lanes);
+}
+
+DEVICE Sums no_token() { return {real{}, real{}, real{} - __builtin_inf()}; }
+DEVICE Sums one_token(real logit, real value) { return {value, real{} + 1, logit}; }
+DEVICE Sums decay(Sums x, real amount) { return {x.num, x.den, x.log_scale - amount}; }
+
+// The sums over both sets of tokens, on the larger scale: one of two factors is 1.
+DEVICE Sums merge(Sums x, Sums y) {
+  real one = real{} + 1, gap = x.log_scale - y.log_scale;
+  real smaller = exponential(gap < 0 ? gap : -gap);
+  real of_x = gap < 0 ? smaller : one, of_y = gap < 0 ? one : smaller;
+  return {of_x * x.num + of_y * y.num, of_x * x.den + of_y * y.den,
+          gap < 0 ? y.log_scale : x.log_scale};
+}
+
+// ---------------------------------------------------------------- who computes what
+
+struct Place { index batch, chunk, channel; int lanes; };
+
+DEVICE index least(index x, index y) { return x < y ? x : y; }
+DEVICE index vectors(index C) { return (C + LANES - 1) / LANES; }
+
+// A thread for every vector of every row of (batch, chunk). Neighbouring threads have
+// neighbouring channels, so that they read neighbouring memory.
+DEVICE Place place(index thread, index chunks, index C) {
+  index row = thread / vectors(C), channel = thread % vectors(C) * LANES;
+  return {row / chunks, row % chunks, channel, (int)least(LANES, C - channel)};
+}
+
+// Up to TILE rows at once, so that no read waits for the one before.
+DEVICE void load(real (&tile)[TILE], const stored* from, index C, int rows, int lanes) {
+  UNROLL for (int i = 0; i < TILE; i++) if (i < rows) tile[i] = load(from + i * C, lanes);
+}
+
+// ---------------------------------------------------------------- forward
+
+// Sums over every chunk but the last, on its own; they are put one place on, where
+// scan_chunks makes them the state that enters the next chunk. entering (B,chunks,3,C)
+KERNEL(sum_chunks, index T, index C, index chunks, index chunk, const scalar* decay_rate,
+       const stored* key, const stored* value, scalar* entering) {
+  EACH_THREAD {
+    Place at = place(thread, chunks - 1, C);
+    real w = load(decay_rate + at.channel, at.lanes);
+    index t = at.chunk * chunk;
+    Sums sums = no_token();
+    for (index row = (at.batch * T + t) * C + at.channel, end = row + chunk * C; row < end;
+         row += TILE * C) {
+      real k[TILE], v[TILE];
+      load(k, key + row, C, TILE, at.lanes);
+      load(v, value + row, C, TILE, at.lanes);
+      UNROLL for (int i = 0; i < TILE; i++)
+        sums = merge(decay(sums, w), one_token(k[i], v[i]));
+    }
+    index to = at.batch * chunks + at.chunk + 1;
+    store(entering + to * 3 * C + at.channel, sums, C, at.lanes);
+  }
+}
+
+// Carries `first` (B,3,C) through all chunks, in reverse from the last to the first, and
+// leaves in each place what it is before this chunk joins. sums (B,chunks,3,C)
+KERNEL(scan_chunks, index T, index C, index chunks, index chunk, const scalar* decay_rate,
+       const scalar* first, scalar* sums, index reverse) {
+  EACH_THREAD {
+    Place at = place(thread, 1, C);
+    real w = load(decay_rate + at.channel, at.lanes);
+    Sums carried = load(first + at.batch * 3 * C + at.channel, C, at.lanes);
+    for (index n = 0; n < chunks; n++) {
+      index j = reverse ? chunks - 1 - n : n, passed = reverse ? j + 1 : j - 1;
+      scalar* here = sums + (at.batch * chunks + j) * 3 * C + at.channel;
+      if (n > 0) {
+        scalar length = least(chunk, T - passed * chunk);
+        carried = merge(decay(carried, length * w), load(here, C, at.lanes));
+      }
+      store(here, carried, C, at.lanes);
+    }
+  }
+}
+
+// The loop of RWKV over the tokens of a chunk. leaving (B,3,C) is the state after the last
+// of all tokens; checkpoints (B,tiles,3,C), the states before every tile, may be null.
+KERNEL(forward, index T, index C, index chunks, index chunk, const scalar* decay_rate,
+       const scalar* bonus, const stored* key, const stored* value, const scalar* entering,
+       stored* out, scalar* leaving, scalar* checkpoints) {
+  EACH_THREAD {
+    Place at = place(thread, chunks, C);
+    real w = load(decay_rate + at.channel, at.lanes);
+    real u = load(bonus + at.channel, at.lanes);
+    Sums sums = load(entering + (at.batch * chunks + at.chunk) * 3 * C + at.channel, C, at.lanes);
+    index tiles = (T + TILE - 1) / TILE, end = least(T, (at.chunk + 1) * chunk);
+    for (index t = at.chunk * chunk; t < end; t += TILE) {
+      if (checkpoints)
+        store(checkpoints + (at.batch * tiles + t / TILE) * 3 * C + at.channel, sums, C, at.lanes);
+      index row = (at.batch * T + t) * C + at.channel;
+      int rows = least(TILE, end - t);
+      real k[TILE], v[TILE];
+      load(k, key + row, C, rows, at.lanes);
+      load(v, value + row, C, rows, at.lanes);
+      UNROLL for (int i = 0; i < TILE; i++) if (i < rows) {
+        Sums now = merge(sums, one_token(u + k[i], v[i]));
+        store(out + row + i * C, now.num / now.den, at.lanes);
+        sums = merge(decay(sums, w), one_token(k[i], v[i]));
+      }
+    }
+    if (end == T) store(leaving + at.batch * 3 * C + at.channel, sums, C, at.lanes);
+  }
+}
+
+// ---------------------------------------------------------------- backward
+//
+// Let (A_t, B_t) = (num, den) * exp(log_scale) be the state before token t. Token t puts
+// out y = N / D with N = A_t + exp(u + k) v and D = B_t + exp(u + k), so that the loss's
+// gradient (P_t, Q_t) by (A_t, B_t) obeys the forward loop in reverse:
+//
+//     P_t = exp(-w) P_t+1 + g / D,    Q_t = exp(-w) Q_t+1 - g y / D.
+//
+// It is kept as Sums too, (P, Q) = (num, den) * exp(log_scale).
+
+// What token t adds to it: `now` is the state with this token in it, D = now.den * exp(...)
+DEVICE Sums adjoint(Sums now, real grad) {
+  real share = grad / now.den;
+  return {share, -share * (now.num / now.den), -now.log_scale};
+}
+
+// (P, Q) over every chunk but the first, on its own, put one place back for scan_chunks.
+// adjoints (B,chunks,3,C)
+KERNEL(sum_adjoints, index T, index C, index chunks, index chunk, const scalar* decay_rate,
+       const scalar* bonus, const stored* key, const stored* value, const scalar* checkpoints,
+       const stored* grad_out, scalar* adjoints) {
+  EACH_THREAD {
+    Place at = place(thread, chunks - 1, C);
+    real w = load(decay_rate + at.channel, at.lanes);
+    real u = load(bonus + at.channel, at.lanes), age = real{};
+    index tiles = (T + TILE - 1) / TILE, begin = (at.chunk + 1) * chunk;
+    index end = least(T, begin + chunk);
+    Sums sums = load(checkpoints + (at.batch * tiles + begin / TILE) * 3 * C + at.channel, C, at.lanes);
+    Sums total = no_token();
+    for (index t = begin; t < end; t += TILE) {
+      index row = (at.batch * T + t) * C + at.channel;
+      int rows = least(TILE, end - t);
+      real k[TILE], v[TILE], g[TILE];
+      load(k, key + row, C, rows, at.lanes);
+      load(v, value + row, C, rows, at.lanes);
+      load(g, grad_out + row, C, rows, at.lanes);
+      UNROLL for (int i = 0; i < TILE; i++) if (i < rows) {
+        Sums now = merge(sums, one_token(u + k[i], v[i]));
+        total = merge(total, decay(adjoint(now, g[i]), age));
+        sums = merge(decay(sums, w), one_token(k[i], v[i]));
+        age += w;
+      }
+    }
+    index to = at.batch * chunks + at.chunk;
+    store(adjoints + to * 3 * C + at.channel, total, C, at.lanes);
+  }
+}
+
+// Tile by tile from the last to the first: the states again from the checkpoint, then the
+// tokens in reverse. No exponent below is positive, because now.log_scale >= u + k, and
+// -(P, Q)'s scale is at least that of every state before. grad_decay_rate, grad_bonus
+// (B,chunks,C) are sums over a chunk, grad_state (B,3,C).
+KERNEL(backward, index T, index C, index chunks, index chunk, const scalar* decay_rate,
+       const scalar* bonus, const stored* key, const stored* value, const scalar* checkpoints,
+       const stored* grad_out, const scalar* adjoints, scalar* grad_decay_rate,
+       scalar* grad_bonus, stored* grad_key, stored* grad_value, scalar* grad_state) {
+  EACH_THREAD {
+    Place at = place(thread, chunks, C);
+    real w = load(decay_rate + at.channel, at.lanes);
+    real u = load(bonus + at.channel, at.lanes), grad_w = real{}, grad_u = real{};
+    index part = at.batch * chunks + at.chunk, tiles = (T + TILE - 1) / TILE;
+    Sums after = load(adjoints + part * 3 * C + at.channel, C, at.lanes), before[TILE];
+    index begin = at.chunk * chunk, end = least(T, begin + chunk);
+    for (index t = (end - 1) / TILE * TILE; t >= begin; t -= TILE) {
+      index row = (at.batch * T + t) * C + at.channel;
+      int rows = least(TILE, end - t);
+      real k[TILE], v[TILE], g[TILE];
+      load(k, key + row, C, rows, at.lanes);
+      load(v, value + row, C, rows, at.lanes);
+      load(g, grad_out + row, C, rows, at.lanes);
+      before[0] = load(checkpoints + (at.batch * tiles + t / TILE) * 3 * C + at.channel, C, at.lanes);
+      UNROLL for (int i = 1; i < TILE; i++) if (i < rows)
+        before[i] = merge(decay(before[i - 1], w), one_token(k[i - 1], v[i - 1]));
+      UNROLL for (int i = TILE - 1; i >= 0; i--) if (i < rows) {
+        Sums sums = before[i], now = merge(sums, one_token(u + k[i], v[i]));
+        Sums own = adjoint(now, g[i]);
+        real as_newest = own.num * exponential(u + k[i] - now.log_scale);
+        real as_earlier = exponential(k[i] + after.log_scale);
+        real through_bonus = as_newest * (v[i] - now.num / now.den);
+        store(grad_value + row + i * C, as_newest + as_earlier * after.num, at.lanes);
+        store(grad_key + row + i * C,
+              through_bonus + as_earlier * (after.num * v[i] + after.den), at.lanes);
+        grad_u += through_bonus;
+        after = decay(after, w);
+        grad_w -= exponential(sums.log_scale + after.log_scale) *
+                  (sums.num * after.num + sums.den * after.den);
+        after = merge(after, own);
+      }
+    }
+    store(grad_decay_rate + part * C + at.channel, grad_w, at.lanes);
+    store(grad_bonus + part * C + at.channel, grad_u, at.lanes);
+    if (begin == 0) {
+      Sums state = before[0];
+      real scale = exponential(state.log_scale + after.log_scale);
+      real by_num = scale * after.num, by_den = scale * after.den;
+      Sums grad = {by_num, by_den, by_num * state.num + by_den * state.den};
+      store(grad_state + at.batch * 3 * C + at.channel, grad, C, at.lanes);
+    }
+  }
+}

@@ -8,7 +8,7 @@ import math
 import torch
 from torch import Tensor
 
-from rwkv_book.fused import cpu
+from rwkv_book.fused import cpu, gpu
 from rwkv_book.wkv import WkvState, check_arguments, empty_state
 
 STORED = {  # types of key and value, and their names in wkv.cu
@@ -17,7 +17,7 @@ STORED = {  # types of key and value, and their names in wkv.cu
     torch.bfloat16: "bfloat16",
     torch.float16: "float16",
 }
-BACKENDS = {"cpu": cpu}
+BACKENDS = {"cpu": cpu, "cuda": gpu}
 TILE = 16  # tokens, as in wkv.cu: the state before every tile is kept for `backward`
 
 
@@ -56,7 +56,7 @@ def check_types_and_devices(decay_rate, bonus, key, value, state):
         names = ", ".join(str(dtype).removeprefix("torch.") for dtype in STORED)
         problems.append(f"key must be one of {names}, got {key.dtype}")
     if key.device.type not in BACKENDS:
-        problems.append(f"key must be on a CPU, got {key.device}")
+        problems.append(f"key must be on a CPU or a CUDA device, got {key.device}")
     if value.dtype != key.dtype:
         problems.append(f"value must be {key.dtype} as key is, got {value.dtype}")
     others = {"decay_rate": decay_rate, "bonus": bonus}

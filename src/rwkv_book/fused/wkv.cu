@@ -18,8 +18,9 @@ template <> struct arithmetic<double> { using type = double; using bits = unsign
 
 using stored = STORED;
 using scalar = arithmetic<stored>::type;
-constexpr bool single = sizeof(scalar) == 4;
 constexpr int TILE = 16;
+constexpr bool SINGLE = sizeof(scalar) == 4;
+constexpr int FRACTION = SINGLE ? 23 : 52;  // bits of a scalar that are not its exponent
 
 #ifdef __CUDACC__  // ---------------------------------------- one channel a thread
 
@@ -44,6 +45,7 @@ DEVICE real load(const scalar* from, int) { return *from; }
 DEVICE bits load(const unsigned short* from, int) { return *from; }
 DEVICE void store(scalar* to, real x, int) { *to = x; }
 DEVICE void store(unsigned short* to, bits x, int) { *to = x; }
+DEVICE void prefetch(const stored*) {}  // other warps work while one waits
 
 #else  // ---------------------------------------------- a vector of channels a thread
 
@@ -74,12 +76,11 @@ DEVICE real as_real(bits x) { return (real)x; }
 // exp(x) = 2^n exp(r) with an integer n and |r| <= log(2) / 2, where Taylor's series is
 // short. Adding 1.5 * 2^FRACTION and taking it away rounds to an integer.
 DEVICE real exponential(real x) {
-  constexpr int FRACTION = single ? 23 : 52, BIAS = single ? 127 : 1023;
-  constexpr int TERMS = single ? 7 : 13;
+  constexpr int BIAS = SINGLE ? 127 : 1023, TERMS = SINGLE ? 7 : 13;
   constexpr scalar ROUNDER = (scalar)(3ll << (FRACTION - 1)), LOG2_E = 1.4426950408889634;
-  constexpr scalar LOG_2 = single ? 0.693359375 : 0.693147180369123816490;
-  constexpr scalar LOG_2_REST = single ? -2.12194440e-4 : 1.90821492927058770002e-10;
-  constexpr scalar LOWEST = single ? -87.3 : -708.3;  // below it a power of 2 is denormal
+  constexpr scalar LOG_2 = SINGLE ? 0.693359375 : 0.693147180369123816490;
+  constexpr scalar LOG_2_REST = SINGLE ? -2.12194440e-4 : 1.90821492927058770002e-10;
+  constexpr scalar LOWEST = SINGLE ? -87.3 : -708.3;  // below it a power of 2 is denormal
   constexpr scalar INVERSE_FACTORIAL[] = {1, 1, 1. / 2, 1. / 6, 1. / 24, 1. / 120, 1. / 720,
       1. / 5040, 1. / 40320, 1. / 362880, 1. / 3628800, 1. / 39916800, 1. / 479001600,
       1. / 6227020800};
@@ -109,6 +110,8 @@ DEVICE void store(scalar* to, real x, int lanes) { write(to, x, lanes); }
 DEVICE void store(unsigned short* to, bits x, int lanes) {
   write(to, __builtin_convertvector(x, vector<unsigned short>), lanes);
 }
+
+DEVICE void prefetch(const stored* from) { __builtin_prefetch(from); }
 
 #endif  // ------------------------------------- from here on the text is the same for both
 
@@ -152,7 +155,9 @@ DEVICE void store(scalar* to, Sums x, index C, int lanes) {
   store(to + 2 * C, x.log_scale, lanes);
 }
 
-DEVICE Sums no_token() { return {real{}, real{}, real{} - __builtin_inf()}; }
+DEVICE Sums no_token() {  // on a scale of exp(-infinity): sign and exponent all ones
+  return {real{}, real{}, as_real((bits{} + (SINGLE ? 0x1ff : 0xfff)) << FRACTION)};
+}
 DEVICE Sums one_token(real logit, real value) { return {value, real{} + 1, logit}; }
 DEVICE Sums decay(Sums x, real amount) { return {x.num, x.den, x.log_scale - amount}; }
 
@@ -179,9 +184,14 @@ DEVICE Place place(index thread, index chunks, index C) {
   return {row / chunks, row % chunks, channel, (int)least(LANES, C - channel)};
 }
 
-// Up to TILE rows at once, so that no read waits for the one before.
-DEVICE void load(real (&tile)[TILE], const stored* from, index C, int rows, int lanes) {
-  UNROLL for (int i = 0; i < TILE; i++) if (i < rows) tile[i] = load(from + i * C, lanes);
+// Up to TILE rows at once, so that no read waits for the one before. The tile that comes
+// next, `next` numbers further on, is asked for already.
+DEVICE void load(real (&tile)[TILE], const stored* from, index C, int rows, int lanes,
+                 index next) {
+  UNROLL for (int i = 0; i < TILE; i++) if (i < rows) {
+    tile[i] = load(from + i * C, lanes);
+    prefetch(from + i * C + next);
+  }
 }
 
 // ---------------------------------------------------------------- forward
@@ -198,8 +208,8 @@ KERNEL(sum_chunks, index T, index C, index chunks, index chunk, const scalar* de
     for (index row = (at.batch * T + t) * C + at.channel, end = row + chunk * C; row < end;
          row += TILE * C) {
       real k[TILE], v[TILE];
-      load(k, key + row, C, TILE, at.lanes);
-      load(v, value + row, C, TILE, at.lanes);
+      load(k, key + row, C, TILE, at.lanes, TILE * C);
+      load(v, value + row, C, TILE, at.lanes, TILE * C);
       UNROLL for (int i = 0; i < TILE; i++)
         sums = merge(decay(sums, w), one_token(k[i], v[i]));
     }
@@ -245,8 +255,8 @@ KERNEL(forward, index T, index C, index chunks, index chunk, const scalar* decay
       index row = (at.batch * T + t) * C + at.channel;
       int rows = least(TILE, end - t);
       real k[TILE], v[TILE];
-      load(k, key + row, C, rows, at.lanes);
-      load(v, value + row, C, rows, at.lanes);
+      load(k, key + row, C, rows, at.lanes, TILE * C);
+      load(v, value + row, C, rows, at.lanes, TILE * C);
       UNROLL for (int i = 0; i < TILE; i++) if (i < rows) {
         Sums now = merge(sums, one_token(u + k[i], v[i]));
         store(out + row + i * C, now.num / now.den, at.lanes);
@@ -290,9 +300,9 @@ KERNEL(sum_adjoints, index T, index C, index chunks, index chunk, const scalar* 
       index row = (at.batch * T + t) * C + at.channel;
       int rows = least(TILE, end - t);
       real k[TILE], v[TILE], g[TILE];
-      load(k, key + row, C, rows, at.lanes);
-      load(v, value + row, C, rows, at.lanes);
-      load(g, grad_out + row, C, rows, at.lanes);
+      load(k, key + row, C, rows, at.lanes, TILE * C);
+      load(v, value + row, C, rows, at.lanes, TILE * C);
+      load(g, grad_out + row, C, rows, at.lanes, TILE * C);
       UNROLL for (int i = 0; i < TILE; i++) if (i < rows) {
         Sums now = merge(sums, one_token(u + k[i], v[i]));
         total = merge(total, decay(adjoint(now, g[i]), age));
@@ -324,9 +334,9 @@ KERNEL(backward, index T, index C, index chunks, index chunk, const scalar* deca
       index row = (at.batch * T + t) * C + at.channel;
       int rows = least(TILE, end - t);
       real k[TILE], v[TILE], g[TILE];
-      load(k, key + row, C, rows, at.lanes);
-      load(v, value + row, C, rows, at.lanes);
-      load(g, grad_out + row, C, rows, at.lanes);
+      load(k, key + row, C, rows, at.lanes, -TILE * C);
+      load(v, value + row, C, rows, at.lanes, -TILE * C);
+      load(g, grad_out + row, C, rows, at.lanes, -TILE * C);
       before[0] = load(checkpoints + (at.batch * tiles + t / TILE) * 3 * C + at.channel, C, at.lanes);
       UNROLL for (int i = 1; i < TILE; i++) if (i < rows)
         before[i] = merge(decay(before[i - 1], w), one_token(k[i - 1], v[i - 1]));

@@ -76,7 +76,7 @@ def test_numbers_are_rounded_to_three_digits_and_ties_go_up():
 
 def test_it_starts_at_the_run_of_the_article():
     assert dict(calculator.rows(calculator.at_start())) == {
-        "Arithmetic": "2.52 × 10²² FLOPs",
+        "FLOPs": "2.52 × 10²²",
         "Hours at the peak": "22,400",
         "Hours": "140,000",
         "Days on 64 accelerators": "91.3",
@@ -95,7 +95,7 @@ def test_without_javascript_there_is_a_sentence():
     parser.feed(calculator.page())
     said = " ".join(parser.said.split())
     assert said.startswith("Training 14 billion parameters on 300 billion tokens (A100")
-    assert "price: $111,000." in said
+    assert "Price: $111,000." in said
 
 
 def test_the_page_loads_files_that_there_are():

@@ -61,7 +61,7 @@ CONTROLS = [
     },
 ]
 ROWS = [
-    ("Arithmetic", "{flops} FLOPs"),
+    ("FLOPs", "{flops}"),
     ("Hours at the peak", "{ideal}"),
     ("Hours", "{hours}"),
     (f"Days on {TOGETHER} accelerators", "{days}"),
@@ -109,7 +109,7 @@ def at_start():
 def page():
     """HTML for a page of the book: a sentence, which a script replaces by sliders."""
     data = {"controls": CONTROLS, "rows": ROWS, "together": TOGETHER}
-    said = ", ".join(f"{name.lower()}: {text}" for name, text in rows(at_start()))
+    said = "; ".join(f"{name}: {text}" for name, text in rows(at_start()))
     model, text, chip, price, share = (c["options"][c["start"]][0] for c in CONTROLS)
     sentence = (
         f"Training {model} on {text} ({chip}, {price} an hour, {share} of the peak): "

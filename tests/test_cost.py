@@ -1,7 +1,6 @@
 """Closed forms of cost: equal to real models, to the paper's table, and to the page.
 
-Models that nobody here wrote are OPT from `transformers`, which without biases is the
-transformer of cost.py, and PyTorch's own counter of FLOPs.
+What nobody here wrote are GPT-2 from `transformers` and PyTorch's counter of FLOPs.
 """
 
 import ast
@@ -12,11 +11,12 @@ import numpy as np
 import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
-from transformers import OPTConfig, OPTForCausalLM
+from transformers import GPT2Config, GPT2LMHeadModel
 
-from rwkv_book import cost, minimal
+from rwkv_book import cost, minimal, transformer
 from rwkv_book.cost import ACCELERATORS, RWKV4, Shape
 from rwkv_book.model import RWKV, Config
+from rwkv_book.transformer import GPT
 from rwkv_book.wkv import FORMS
 
 SHAPES = {
@@ -36,22 +36,17 @@ def flops_of(run):
     return forward.get_total_flops(), backward.get_total_flops()
 
 
-def opt(shape, positions=64):
-    """A transformer of this shape, without biases; OPT has 2 spare positions."""
-    config = OPTConfig(
+def gpt2(shape, positions=64):
+    config = GPT2Config(
         vocab_size=shape.vocabulary,
-        num_hidden_layers=shape.layers,
-        hidden_size=shape.width,
-        word_embed_proj_dim=shape.width,
-        ffn_dim=shape.hidden,
-        num_attention_heads=2,
-        max_position_embeddings=positions - 2,
-        enable_bias=False,
-        tie_word_embeddings=False,
-        dropout=0.0,
+        n_layer=shape.layers,
+        n_embd=shape.width,
+        n_inner=shape.hidden,
+        n_head=2,
+        n_positions=positions,
         attn_implementation="eager",
     )
-    return OPTForCausalLM(config)
+    return GPT2LMHeadModel(config)
 
 
 # Parameters
@@ -81,10 +76,16 @@ def test_parameters_are_those_of_the_published_sizes(size):
 
 @every_shape
 @pytest.mark.parametrize("positions", [8, 64])
-def test_parameters_of_the_transformer_are_those_of_opt(shape, positions):
-    model = opt(shape, positions)
-    found = sum(parameter.numel() for parameter in model.parameters())
-    assert found == cost.gpt_parameters(shape, positions)
+def test_parameters_of_the_transformer_are_those_of_gpt2_and_ours(shape, positions):
+    v, layers, c, f = shape
+    models = {
+        gpt2(shape, positions): positions,
+        GPT(transformer.Config(v, layers, c, 1, positions, f)): positions,
+        GPT(transformer.Config(v, layers, c, 1, None, f)): 0,
+    }
+    for model, learned in models.items():
+        found = sum(parameter.numel() for parameter in model.parameters())
+        assert found == cost.gpt_parameters(shape, learned)
 
 
 # FLOPs
@@ -105,8 +106,8 @@ def test_matrix_products_are_those_that_pytorch_counts(shape, form):
 
 @every_shape
 def test_matrix_products_of_the_transformer_are_those_that_pytorch_counts(shape):
-    """OPT computes all pairs and hides half of them: the context is the length."""
-    model = opt(shape)
+    """GPT-2 computes all pairs and hides half of them: the context is the length."""
+    model = gpt2(shape)
     tokens = torch.randint(shape.vocabulary, (2, 17))
     forward, backward = flops_of(lambda: model(tokens, use_cache=False).logits)
     per_token = cost.gpt_forward_flops_per_token(shape, context=17)
@@ -200,8 +201,8 @@ def test_state_bytes_are_those_of_the_model_and_of_minimal(shape):
 
 
 @every_shape
-def test_cache_bytes_are_those_of_opt(shape):
-    cache = opt(shape)(torch.ones(1, 7, dtype=torch.long)).past_key_values
+def test_cache_bytes_are_those_of_gpt2(shape):
+    cache = gpt2(shape)(torch.ones(1, 7, dtype=torch.long)).past_key_values
     found = sum(layer.keys.nbytes + layer.values.nbytes for layer in cache.layers)
     assert found == cost.kv_cache_bytes(shape, tokens=7, bytes_per_number=4)
 
@@ -212,11 +213,12 @@ def test_the_state_is_as_large_as_the_cache_of_five_tokens(size):
     assert cost.rwkv_state_bytes(shape) == cost.kv_cache_bytes(shape, tokens=5)
 
 
-def test_a_step_reads_all_weights_but_the_embedding():
+def test_a_step_reads_all_weights_but_a_table_without_arithmetic():
     shape = RWKV4["169M"]
-    read = cost.step_weight_bytes(cost.rwkv_parameters(shape), shape, 4)
+    read = cost.rwkv_step(shape, bytes_per_number=4).weight_bytes
     assert f"{read / 1e6:.1f} MB" == "522.9 MB"
     assert read == 4 * (cost.rwkv_parameters(shape) - 50277 * 768)
+    assert cost.gpt_step(shape, 1, 4).weight_bytes == 4 * cost.gpt_parameters(shape)
 
 
 # Generating text

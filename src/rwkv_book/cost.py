@@ -96,17 +96,17 @@ def rwkv_pointwise_flops_per_token(shape):
 
 
 def gpt_parameters(shape, positions=0):
-    """2VC + (4C² + 2CF)L + C(4L + 2), and a vector for each of the learned positions.
+    """VC + (4C² + 2CF)L + (9C + F)L + 2C, and C for each of the learned positions.
 
-    A transformer of the same shape: C² each for query, key, value and output, no
-    biases in matrices, a head of its own.
+    `transformer.GPT`, which is GPT-2: C² each for query, key, value and output, biases,
+    and a head that is the embedding once more.
     """
-    vectors = shape.width * (4 * shape.layers + 2 + positions)
-    return embedding_parameters(shape) + gpt_matrix_parameters(shape) + vectors
+    vectors = (9 * shape.width + shape.hidden) * shape.layers + 2 * shape.width
+    return gpt_matrix_parameters(shape) + vectors + positions * shape.width
 
 
 def gpt_matrix_parameters(shape):
-    """VC + (4C² + 2CF)L."""
+    """VC + (4C² + 2CF)L, where VC is the head."""
     width, hidden = shape.width, shape.hidden
     layer = 4 * width**2 + 2 * width * hidden
     return shape.vocabulary * width + layer * shape.layers
@@ -163,11 +163,6 @@ def kv_cache_bytes(shape, tokens, bytes_per_number=2):
     return 2 * shape.width * shape.layers * tokens * bytes_per_number
 
 
-def step_weight_bytes(parameters, shape, bytes_per_number=2):
-    """What a step reads of the weights: all but the embedding, once for the batch."""
-    return (parameters - embedding_parameters(shape)) * bytes_per_number
-
-
 # Generating text: every step gives one token to each sequence of a batch
 
 
@@ -210,15 +205,15 @@ class Step(NamedTuple):
 
 
 def rwkv_step(shape, bytes_per_number=2):
-    """RWKV-4: the state goes from memory and back, in float32."""
-    weights = step_weight_bytes(rwkv_parameters(shape), shape, bytes_per_number)
+    """RWKV-4: all weights but the embedding; the state, in float32, out and back."""
+    weights = rwkv_parameters(shape) - embedding_parameters(shape)
     flops = rwkv_forward_flops_per_token(shape)
-    return Step(flops, weights, 2 * rwkv_state_bytes(shape))
+    return Step(flops, weights * bytes_per_number, 2 * rwkv_state_bytes(shape))
 
 
 def gpt_step(shape, context, bytes_per_number=2):
-    """A transformer after `context` tokens: the whole cache is read."""
-    weights = step_weight_bytes(gpt_parameters(shape), shape, bytes_per_number)
+    """A transformer after `context` tokens: all weights, and the whole cache."""
+    weights = gpt_parameters(shape) * bytes_per_number
     flops = gpt_forward_flops_per_token(shape, context)
     return Step(flops, weights, kv_cache_bytes(shape, context, bytes_per_number))
 

@@ -76,7 +76,7 @@ def choose(answer):
     """The cost of each ending after one reading of the text."""
     wrong_unless(callable(answer), "It should be a function: text, endings, params.")
     params = checkpoint.load(checkpoint.shipped())
-    text, endings = "DUKE.\nMy dear lo", ("ve, good night.", "rd, good night.", "zq")
+    text, endings = "DUKE.\nMy noble lo", ("ve, good night.", "rd, good night.", "zq")
     steps, step = [], minimal.step
 
     def counted(token, state, params):
@@ -160,8 +160,8 @@ def shuffled():
 
 
 def nameless(params):
-    """The four matrices of time mixing in layer 2, in an order that isn't told."""
-    return [params[f"blocks.2.time_mix.{part}.weight"] for part in shuffled()]
+    """The four matrices of time mixing in layer 0, in an order that isn't told."""
+    return [params[f"blocks.0.time_mix.{part}.weight"] for part in shuffled()]
 
 
 @exercise("05.4")

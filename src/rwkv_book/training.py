@@ -35,7 +35,7 @@ class Run:
     corpus: str = "shakespeare"
     layers: int = 4
     width: int = 256
-    steps: int = 8000
+    steps: int = 3000
     batch: int = 8
     length: int = 512
     learning_rate: float = 2e-3

@@ -13,6 +13,9 @@ function repair() {
   for (const button of document.querySelectorAll(".search-button-field[aria-label]")) {
     button.removeAttribute("aria-label");
   }
+  for (const summary of document.querySelectorAll("details > summary[aria-label]")) {
+    summary.removeAttribute("aria-label");
+  }
   // and here the three icons have titles beside the button's own name.
   for (const icon of document.querySelectorAll(".theme-switch-button svg:not([data-tidy])")) {
     icon.dataset.tidy = "";

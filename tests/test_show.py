@@ -53,6 +53,10 @@ def test_a_figure_has_the_ink_of_the_page_and_no_black_or_white():
     assert not re.search(r"#000000|#fff|white|black|" + show.INK, svg)
 
 
+def test_a_figure_has_the_letters_of_the_page():
+    assert "font-size" in chart().html() and "font-family" not in chart().html()
+
+
 def test_the_same_numbers_give_the_same_bytes():
     assert chart().html() == chart().html()
 

@@ -139,7 +139,7 @@ def tidy(svg, alt):
     svg = svg[svg.index("<svg") :]
     svg = re.sub(r"<metadata>.*?</metadata>|<!--.*?-->", "", svg, flags=re.DOTALL)
     svg = re.sub(f"{INK}|#000000", "currentColor", svg)
-    svg = re.sub(r"font: ([^;\"]*?)([\d.]+px)[^;\"]*", font, svg)
+    svg = re.sub(r"font-family: [^;\"]*;? ?", "", svg)
     svg = re.sub(r"(\d+\.\d\d)\d+", r"\1", svg)
     used = set(re.findall(r"(?:url\(#|href=\"#)([\w-]+)", svg))
     mark = hashlib.sha256(svg.encode()).hexdigest()[:8]
@@ -158,12 +158,6 @@ def tidy(svg, alt):
     )
     svg = re.sub(r"<svg[^>]*>", lambda _: opening, svg, count=1)
     return re.sub(r"\s*\n\s*", "\n", svg).strip()
-
-
-def font(match):
-    """`font` needs a family, which is the page's own: only size and weight are set."""
-    weight = "bold" if re.search(r"bold|700", match[1]) else "normal"
-    return f"font-size: {match[2]}; font-weight: {weight}"
 
 
 def lines(series, title, alt, x="", y="", **options):
@@ -309,8 +303,7 @@ def slider(name, values, picture, start=0, text=str):
     """
     frames = [frame(picture(value)) for value in values]
     control = selection(name, values, start, text)
-    stack = ipywidgets.Stack(frames, selected_index=start)
-    show_widget([control], stack)
+    show_widget([control], stack_of(frames, start))
 
 
 def two_sliders(names, values, picture, start=(0, 0), text=(str, str)):
@@ -321,10 +314,9 @@ def two_sliders(names, values, picture, start=(0, 0), text=(str, str)):
     rows = []
     for one in values[0]:
         frames = [frame(picture(one, other)) for other in values[1]]
-        rows.append(ipywidgets.Stack(frames, selected_index=start[1]))
+        rows.append(stack_of(frames, start[1]))
         link(second, rows[-1])
-    stack = ipywidgets.Stack(rows, selected_index=start[0])
-    show_widget([first, second], stack)
+    show_widget([first, second], stack_of(rows, start[0]))
 
 
 def selection(name, values, start, text):
@@ -342,6 +334,11 @@ def frame(pictures):
     """A picture, or several of them one below the other, as a widget."""
     pictures = [pictures] if isinstance(pictures, Picture) else pictures
     return ipywidgets.HTML("".join(picture.html() for picture in pictures))
+
+
+def stack_of(frames, start):
+    """One of several widgets at a time, as wide as the page."""
+    return ipywidgets.Stack(frames, selected_index=start, layout={"width": "100%"})
 
 
 def link(control, stack):

@@ -33,6 +33,7 @@ from transformers.models.rwkv.modeling_rwkv import rwkv_linear_attention_cpu
 from rwkv_book.attention import (
     METHODS,
     Average,
+    KvCache,
     aft_full,
     aft_local,
     aft_simple,
@@ -379,6 +380,13 @@ def test_nystromformer_with_a_landmark_a_token_is_softmax_attention(
     expected = scaled_dot_product_attention(*tensors)
     found = nystromformer(*tensors, landmarks=length, iterations=20)
     near(found, expected, tolerance)
+
+
+def test_the_inverse_is_that_of_pytorch_for_matrices_of_any_size_and_sign():
+    generator = torch.Generator().manual_seed(0)
+    matrix = torch.randn(3, 6, 6, generator=generator, dtype=torch.float64)
+    matrix *= torch.tensor([1e-3, 1.0, 1e3], dtype=torch.float64).view(3, 1, 1)
+    near(pseudo_inverse(matrix, 60) @ matrix, torch.linalg.pinv(matrix) @ matrix, 1e-8)
 
 
 def test_each_iteration_cubes_the_error_of_the_inverse():
@@ -783,6 +791,36 @@ def test_a_state_has_as_many_numbers_as_predicted(name, length):
     _, state = RECURRENT[name](*heads(length))
     numbers = sum(field.numel() for field in state)
     assert numbers == 2 * 2 * METHODS[name].state(length, 8, 20)  # B and H
+
+
+def test_a_window_generates_from_its_last_keys_and_values():
+    tensors, cache, out = heads(17), None, []
+    for t in range(17):
+        one, cache = cached_attention(*(x[:, :, t : t + 1] for x in tensors), cache)
+        out.append(one)
+        numbers = cache.key[0, 0].numel() + cache.value[0, 0].numel()
+        assert numbers == METHODS["longformer"].state(t + 1, 8, 6)
+        cache = KvCache(*(kept[:, :, -5:] for kept in cache))
+    expected = METHODS["longformer"](*tensors, 6, causal=True)
+    near(torch.cat(out, dim=2), expected)
+
+
+def test_local_aft_generates_from_a_window_and_the_average_of_what_left_it():
+    *tensors, bias = aft_tensors(17)
+    query, key, value = tensors
+    past, out = empty_average(key[:, 0], value[:, 0]), []
+    for t in range(17):
+        if t >= 4:
+            past = past.include(key[:, t - 4], value[:, t - 4])
+        start = max(0, t - 3)
+        state = past
+        for i in range(start, t + 1):
+            state = state.include(key[:, i] + bias[t, i], value[:, i])
+        out.append(query[:, t].sigmoid() * state.average)
+        kept = 2 * 3 * (t + 1 - start) + sum(x[0].numel() for x in past)
+        assert kept == METHODS["aft local"].state(t + 1, 3, 4)
+    expected = aft_local(*tensors, bias, window=4, causal=True)
+    assert_same(torch.stack(out, dim=1), expected, [*tensors, bias])
 
 
 def test_which_methods_can_be_causal():

@@ -352,3 +352,21 @@ def test_the_exported_file_is_a_published_one_and_says_what_it_is_worth(
     assert loss == training.held_out_loss(rounded, tiny_corpus.validation)[0]
     for name, tensor in rounded.state_dict().items():
         assert torch.equal(tensor, model.state_dict()[name].half().float())
+
+
+def test_a_quick_gpt_learns_and_is_the_same_again(tiny_corpus):
+    run = replace(RUN, steps=60, learning_rate=2e-2)
+    model, losses = training.quick_gpt(run, heads=2)
+    again, _ = training.quick_gpt(run, heads=2)
+    assert_same_weights(weights(model), weights(again))
+    assert len(losses) == 60 and losses[0] == pytest.approx(math.log(256), abs=0.05)
+    assert sum(losses[-5:]) / 5 < 3
+    other, _ = training.quick_gpt(replace(run, seed=6), heads=2)
+    assert not torch.equal(other.embedding.weight, model.embedding.weight)
+
+
+def test_a_quick_gpt_can_be_made_without_a_network_or_a_file(monkeypatch):
+    monkeypatch.setattr(corpora, "load", lambda name: corpora.pydoc_topics())
+    assert training.QUICK_GPT.corpus == "pydoc"
+    model, losses = training.quick_gpt(replace(training.QUICK_GPT, steps=21))
+    assert losses[-1] < losses[0] - 1 and model.config.context is None

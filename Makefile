@@ -100,7 +100,7 @@ check-notebooks: $(INSTALLED) ## run every notebook and compare every text outpu
 	  --nbval-cell-timeout 300 --nbval-sanitize-with tests/nbval_sanitize.cfg book
 
 check-site: $(SITE) ## build the site strictly and look at every page in Chromium
-	@$(PY) -m pytest -q -n 2 -m browser tests/test_site.py
+	@$(PY) -m pytest -q -n 2 -m browser tests/test_site.py tests/test_playground.py
 
 clean: ## remove the built site; the environments stay
 	@rm -rf _build

@@ -1,0 +1,49 @@
+// The weights in a .safetensors file: a number that says how long a table is, the table
+// in JSON, and then nothing but numbers, at the offsets that the table gives.
+
+// From the names in published files to the book's, one after the other.
+const NAMES = Object.entries({
+  "emb.": "embedding.",
+  "blocks.0.ln0": "norm_in",
+  ln_out: "norm_out",
+  ln1: "norm_time",
+  ln2: "norm_channel",
+  time_decay: "log_decay_rate",
+  time_first: "bonus",
+  time_mix_k: "mix_key",
+  time_mix_v: "mix_value",
+  time_mix_r: "mix_receptance",
+  "att.": "time_mix.",
+  "ffn.": "channel_mix.",
+});
+const ourName = (name) => NAMES.reduce((text, pair) => text.replace(...pair), name);
+
+// The file, an ArrayBuffer, as {our name: Float32Array}, as rwkv.js takes it.
+export function load(file) {
+  const start = 8 + Number(new DataView(file).getBigUint64(0, true));
+  const table = new TextDecoder().decode(new Uint8Array(file, 8, start - 8));
+  const { __metadata__, ...tensors } = JSON.parse(table);
+  const params = {};
+  for (const [name, { dtype, data_offsets }] of Object.entries(tensors)) {
+    const [from, to] = data_offsets.map((offset) => start + offset);
+    if (to > file.byteLength) throw new RangeError(`${name} is missing: half a file?`);
+    params[ourName(name)] = decode(dtype, file.slice(from, to));
+  }
+  return params;
+}
+
+function decode(dtype, bytes) {
+  if (dtype === "F32") return new Float32Array(bytes);
+  if (dtype === "F16") return fromHalf(new Uint16Array(bytes));
+  throw new TypeError(`weights are stored as ${dtype}, not as F16 or F32`);
+}
+
+// A 16-bit float has 5 bits of exponent and 10 of fraction, a 32-bit one 8 and 23: move
+// them to their new places, and make up for the different middle of the exponents.
+function fromHalf(half) {
+  const bits = new Uint32Array(half.length);
+  for (let i = 0; i < half.length; i++) {
+    bits[i] = ((half[i] & 0x8000) << 16) | ((half[i] & 0x7fff) << 13);
+  }
+  return new Float32Array(bits.buffer).map((x) => x * 2 ** 112);
+}

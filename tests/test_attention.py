@@ -20,7 +20,6 @@ from local_attention import LocalAttention
 from nystrom_attention import NystromAttention
 from torch import nn
 from torch.nn.functional import elu, scaled_dot_product_attention
-from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
 from transformers import LongformerConfig, NystromformerConfig
 from transformers.models.llama.modeling_llama import apply_rotary_pos_emb
@@ -34,6 +33,7 @@ from rwkv_book.attention import (
     METHODS,
     Average,
     KvCache,
+    LargestArray,
     aft_full,
     aft_local,
     aft_simple,
@@ -921,21 +921,6 @@ def test_a_window_of_six_tokens_is_six_behind_or_three_on_each_side():
     assert torch.equal(matrix[0, 0] > 0, band(17, 5, causal=True))
 
 
-class Largest(TorchDispatchMode):
-    """Counts the numbers in the largest array that any operation makes."""
-
-    def __init__(self):
-        super().__init__()
-        self.numbers = 0
-
-    def __torch_dispatch__(self, operation, types, arguments=(), options=None):
-        results = operation(*arguments, **(options or {}))
-        for result in results if isinstance(results, tuple | list) else [results]:
-            if isinstance(result, torch.Tensor):
-                self.numbers = max(self.numbers, result.numel())
-        return results
-
-
 SHAPES = [(64, 8, 4), (64, 8, 32), (96, 32, 16), (100, 4, 7), (512, 16, 64)]  # T, N, M
 every_shape = pytest.mark.parametrize("shape", SHAPES, ids=str)
 
@@ -945,9 +930,16 @@ every_shape = pytest.mark.parametrize("shape", SHAPES, ids=str)
 def test_the_largest_array_is_as_large_as_predicted(name, shape):
     length, size, budget = shape
     tensors = heads(length, batch=1, count=1, size=size)
-    with torch.no_grad(), Largest() as largest:
+    with torch.no_grad(), LargestArray() as largest:
         METHODS[name](*tensors, budget)
     assert largest.numbers == METHODS[name].memory(*shape)
+
+
+def test_fused_attention_makes_no_array_of_all_pairs():
+    tensors = heads(512, batch=1, count=1)
+    with torch.no_grad(), LargestArray() as largest:
+        fused_attention(*tensors)
+    assert largest.numbers == 512 * tensors[0].shape[-1]
 
 
 @pytest.mark.parametrize("name", [n for n, m in METHODS.items() if not m.per_channel])
@@ -965,7 +957,7 @@ def test_a_causal_form_in_linear_time_makes_no_array_of_all_pairs(name):
     largest = []
     for length in (256, 512):
         tensors = heads(length, batch=1, count=1)
-        with torch.no_grad(), Largest() as counted:
+        with torch.no_grad(), LargestArray() as counted:
             METHODS[name](*tensors, 16, causal=True)
         largest.append(counted.numbers)
     assert largest[1] <= 2 * largest[0]

@@ -27,6 +27,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 from torch.nn.functional import pad, scaled_dot_product_attention
+from torch.utils._python_dispatch import TorchDispatchMode
 
 
 def split_heads(x, heads):
@@ -434,6 +435,24 @@ def effective_matrix(method, query, key, budget=None, causal=False):
         for one in values
     ]
     return torch.stack(columns, dim=-1)
+
+
+class LargestArray(TorchDispatchMode):
+    """While it is active: `numbers` in the largest array that an operation makes.
+
+    with LargestArray() as largest: ...
+    """
+
+    def __init__(self):
+        super().__init__()
+        self.numbers = 0
+
+    def __torch_dispatch__(self, operation, types, arguments=(), options=None):
+        results = operation(*arguments, **(options or {}))
+        for result in results if isinstance(results, tuple | list) else [results]:
+            if isinstance(result, Tensor):
+                self.numbers = max(self.numbers, result.numel())
+        return results
 
 
 def linformer_of_means(query, key, value, budget, causal):

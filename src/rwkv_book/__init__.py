@@ -8,6 +8,9 @@ In reading order:
     minimal      RWKV-4 entire, in NumPy, in 100 lines
     wkv          its operator in four forms that give the same numbers
     fused        that operator compiled, at the speed of the hardware
+    kernels      its source as a text: to read in parts, to change, to try
+    emulator     its threads, token by token, on a machine to watch
+    roofline     what it launches, moves and computes, and the floor
     model        the same network to train, parallel in time
     tokenizer    text to tokens and back
     checkpoint   published files of weights: names, checks, downloads

@@ -1,6 +1,7 @@
 """The kernels of `wkv.cu` as one operator of PyTorch, with its gradient.
 
-Inside, a state is one tensor (B,3,C) with the rows num, den, log_scale.
+Inside, a state is one tensor (B,4,C) with the rows num, den, log_scale and age: as in
+`wkv.cu` it stands for (num, den) · exp(log_scale - age · decay_rate).
 """
 
 import math
@@ -37,11 +38,12 @@ def wkv_fused(decay_rate, bonus, key, value, state=None, chunks=None):
         raise ValueError(f"chunks must be at least 1, got {chunks}")
     sums = sums_type(key.dtype)
     state = empty_state(key[:, 0].to(sums)) if state is None else state
-    state = torch.stack(tuple(state), dim=1).to(sums)
+    state = torch.stack([*state, torch.zeros_like(state[0])], dim=1).to(sums)
     tensors = (decay_rate.to(sums), bonus.to(sums), key, value, state)
     keep = torch.is_grad_enabled() and any(t.requires_grad for t in tensors)
     out, after, _ = forward(*tensors, chunks or 0, keep)
-    return out, WkvState(*after.unbind(1))
+    num, den, log_scale, age = after.unbind(1)
+    return out, WkvState(num, den, log_scale - age * tensors[0])
 
 
 def sums_type(stored):
@@ -51,10 +53,10 @@ def sums_type(stored):
 
 def check_types_and_devices(decay_rate, bonus, key, value, state):
     """Raise one ValueError that names everything that the kernels can't take."""
-    sums, problems = sums_type(key.dtype), []
     if key.dtype not in STORED:
         names = ", ".join(str(dtype).removeprefix("torch.") for dtype in STORED)
-        problems.append(f"key must be one of {names}, got {key.dtype}")
+        raise ValueError(f"key must be one of {names}, got {key.dtype}")
+    sums, problems = sums_type(key.dtype), []
     if key.device.type not in BACKENDS:
         problems.append(f"key must be on a CPU or a CUDA device, got {key.device}")
     if value.dtype != key.dtype:
@@ -118,7 +120,7 @@ def forward(
     chunks: int,
     keep: bool,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """out (B,T,C), the state after it (B,3,C), and, if they are kept, checkpoints."""
+    """out (B,T,C), the state after it (B,4,C), and, if they are kept, checkpoints."""
     out, after, checkpoints = allocate(
         decay_rate, bonus, key, value, state, chunks, keep
     )
@@ -140,8 +142,9 @@ def forward(
 @forward.register_fake
 def allocate(decay_rate, bonus, key, value, state, chunks, keep):
     batch, length, channels = key.shape
+    assert state.shape == (batch, 4, channels)
     tiles = (length + TILE - 1) // TILE if keep else 0
-    checkpoints = state.new_empty(batch, tiles, 3, channels)
+    checkpoints = state.new_empty(batch, tiles, 4, channels)
     return key.new_empty(key.shape), state.new_empty(state.shape), checkpoints
 
 
@@ -164,10 +167,10 @@ def backward(
     )
     chunks, tokens = cut(key, chunks)
     run = launcher(decay_rate, key, chunks, tokens)
-    adjoint = torch.stack(tuple(empty_state(state[:, 0])), dim=1)
-    if grad_after is not None:  # by num · exp(log_scale) and by den · exp(log_scale)
-        by_num, by_den, _ = grad_after.unbind(1)
-        adjoint = torch.stack([by_num, by_den, -after[:, 2]], dim=1)
+    adjoint = torch.zeros_like(state)
+    adjoint[:, 2] = -torch.inf
+    if grad_after is not None:  # by (num, den) · exp(...) is by (num, den) · exp(-...)
+        adjoint[:, :2], adjoint[:, 2:] = grad_after[:, :2], -after[:, 2:]
     adjoints = adjoint
     if chunks > 1:
         adjoints = state.new_empty(len(state), chunks, *state.shape[1:])
@@ -191,8 +194,7 @@ def backward(
     grad_decay_rate, grad_bonus = parts.sum((1, 2))
     if grad_after is not None:
         add_gradients_of_the_scale(
-            *(decay_rate, key, state, after, grad_after),
-            *(grad_decay_rate, grad_key, grad_state),
+            after, grad_after, grad_decay_rate, grad_key, grad_state
         )
     return grad_decay_rate.clone(), grad_bonus.clone(), grad_key, grad_value, grad_state
 
@@ -203,24 +205,23 @@ def _(decay_rate, bonus, key, value, state, *_):
 
 
 def add_gradients_of_the_scale(
-    decay_rate, key, state, after, grad_after, grad_decay_rate, grad_key, grad_state
+    after, grad_after, grad_decay_rate, grad_key, grad_state
 ):
-    """Add, in place, what comes from after's log_scale being what it is.
+    """Add, in place, what comes from the scale on which `after` is kept.
 
-    The sums can be kept on any scale, and a loss of the sums alone has no such part:
-    `rest` is 0. For others, the last log_scale is the largest of the tokens' and the
-    first state's, each faded until the end, and the gradient goes to that one.
+    Its log_scale is the key of the token that came `age` before the last one, or the
+    log_scale of the first state. Of a loss of the sums alone, which could be kept on
+    any scale, nothing is left for that number: `rest` is 0.
     """
-    num, den, _ = after.unbind(1)
-    by_num, by_den, by_log_scale = grad_after.unbind(1)
-    rest = by_log_scale - by_num * num - by_den * den  # (B,C)
-    length = key.shape[1]
-    steps = torch.arange(length - 1, -1, -1, device=key.device)
-    largest, token = (key - steps[:, None] * decay_rate).max(dim=1)
-    first = state[:, 2] - length * decay_rate >= largest
-    to_token = rest.masked_fill(first, 0)[:, None].to(key.dtype)
-    grad_key.scatter_add_(1, token[:, None], to_token)
-    grad_decay_rate -= (rest * steps[token].masked_fill(first, length)).sum(0)
+    num, den, _, age = after.unbind(1)
+    by_num, by_den, by_log_scale, _ = grad_after.unbind(1)
+    by_scale = by_num * num + by_den * den  # (B,C), of exp(-scale) in num and den
+    grad_decay_rate += (age * by_scale).sum(0)
+    rest = by_log_scale - by_scale
+    token = grad_key.shape[1] - 1 - age.long()
+    first = token < 0
+    to_token = rest.masked_fill(first, 0).to(grad_key.dtype)
+    grad_key.scatter_add_(1, token.clamp(min=0)[:, None], to_token[:, None])
     grad_state[:, 2] += rest.masked_fill(~first, 0)
 
 

@@ -142,32 +142,41 @@ DEVICE void store(float16* to, real x, int lanes) {
 
 // ---------------------------------------------------------------- sums over tokens
 
-// A weighted sum of values and the sum of its weights, (num, den) * exp(log_scale).
-// Three rows of C numbers hold it in memory.
-struct Sums { real num, den, log_scale; };
+// A weighted sum of values and the sum of its weights, (num, den) * exp(log_scale - age * w)
+// with w = decay_rate. Four rows of C numbers hold it in memory.
+//
+// log_scale is the logit of one of the tokens, as it came, and age counts the steps since.
+// Subtracting w from it in every step would add up rounding errors: a float near 1000 has
+// three decimals. So neither changes until a larger logit comes, and w enters products.
+struct Sums { real num, den, log_scale, age; };
 
 DEVICE Sums load(const scalar* from, index C, int lanes) {
-  return {load(from, lanes), load(from + C, lanes), load(from + 2 * C, lanes)};
+  return {load(from, lanes), load(from + C, lanes), load(from + 2 * C, lanes),
+          load(from + 3 * C, lanes)};
 }
 DEVICE void store(scalar* to, Sums x, index C, int lanes) {
   store(to, x.num, lanes);
   store(to + C, x.den, lanes);
   store(to + 2 * C, x.log_scale, lanes);
+  store(to + 3 * C, x.age, lanes);
 }
 
 DEVICE Sums no_token() {  // on a scale of exp(-infinity): sign and exponent all ones
-  return {real{}, real{}, as_real((bits{} + (SINGLE ? 0x1ff : 0xfff)) << FRACTION)};
+  real scale = as_real((bits{} + (SINGLE ? 0x1ff : 0xfff)) << FRACTION);
+  return {real{}, real{}, scale, real{}};
 }
-DEVICE Sums one_token(real logit, real value) { return {value, real{} + 1, logit}; }
-DEVICE Sums decay(Sums x, real amount) { return {x.num, x.den, x.log_scale - amount}; }
+DEVICE Sums one_token(real logit, real value) { return {value, real{} + 1, logit, real{}}; }
+DEVICE Sums decay(Sums x, scalar steps) {
+  return {x.num, x.den, x.log_scale, x.age + steps};
+}
 
 // The sums over both sets of tokens, on the larger scale: one of two factors is 1.
-DEVICE Sums merge(Sums x, Sums y) {
-  real one = real{} + 1, gap = x.log_scale - y.log_scale;
+DEVICE Sums merge(Sums x, Sums y, real w) {
+  real one = real{} + 1, gap = (x.log_scale - y.log_scale) - (x.age - y.age) * w;
   real smaller = exponential(gap < 0 ? gap : -gap);
   real of_x = gap < 0 ? smaller : one, of_y = gap < 0 ? one : smaller;
   return {of_x * x.num + of_y * y.num, of_x * x.den + of_y * y.den,
-          gap < 0 ? y.log_scale : x.log_scale};
+          gap < 0 ? y.log_scale : x.log_scale, gap < 0 ? y.age : x.age};
 }
 
 // ---------------------------------------------------------------- who computes what
@@ -197,49 +206,48 @@ DEVICE void load(real (&tile)[TILE], const stored* from, index C, int rows, int 
 // ---------------------------------------------------------------- forward
 
 // Sums over every chunk but the last, on its own; they are put one place on, where
-// scan_chunks makes them the state that enters the next chunk. entering (B,chunks,3,C)
+// scan_chunks makes them the state that enters the next chunk. entering (B,chunks,4,C)
 KERNEL(sum_chunks, index T, index C, index chunks, index chunk, const scalar* decay_rate,
        const stored* key, const stored* value, scalar* entering) {
   EACH_THREAD {
     Place at = place(thread, chunks - 1, C);
     real w = load(decay_rate + at.channel, at.lanes);
-    index t = at.chunk * chunk;
     Sums sums = no_token();
-    for (index row = (at.batch * T + t) * C + at.channel, end = row + chunk * C; row < end;
-         row += TILE * C) {
+    for (index t = at.chunk * chunk; t < (at.chunk + 1) * chunk; t += TILE) {
+      index row = (at.batch * T + t) * C + at.channel;
       real k[TILE], v[TILE];
       load(k, key + row, C, TILE, at.lanes, TILE * C);
       load(v, value + row, C, TILE, at.lanes, TILE * C);
       UNROLL for (int i = 0; i < TILE; i++)
-        sums = merge(decay(sums, w), one_token(k[i], v[i]));
+        sums = merge(decay(sums, 1), one_token(k[i], v[i]), w);
     }
     index to = at.batch * chunks + at.chunk + 1;
-    store(entering + to * 3 * C + at.channel, sums, C, at.lanes);
+    store(entering + to * 4 * C + at.channel, sums, C, at.lanes);
   }
 }
 
-// Carries `first` (B,3,C) through all chunks, in reverse from the last to the first, and
-// leaves in each place what it is before this chunk joins. sums (B,chunks,3,C)
+// Carries `first` (B,4,C) through all chunks, in reverse from the last to the first, and
+// leaves in each place what it is before this chunk joins. sums (B,chunks,4,C)
 KERNEL(scan_chunks, index T, index C, index chunks, index chunk, const scalar* decay_rate,
        const scalar* first, scalar* sums, index reverse) {
   EACH_THREAD {
     Place at = place(thread, 1, C);
     real w = load(decay_rate + at.channel, at.lanes);
-    Sums carried = load(first + at.batch * 3 * C + at.channel, C, at.lanes);
+    Sums carried = load(first + at.batch * 4 * C + at.channel, C, at.lanes);
     for (index n = 0; n < chunks; n++) {
       index j = reverse ? chunks - 1 - n : n, passed = reverse ? j + 1 : j - 1;
-      scalar* here = sums + (at.batch * chunks + j) * 3 * C + at.channel;
+      scalar* here = sums + (at.batch * chunks + j) * 4 * C + at.channel;
       if (n > 0) {
-        scalar length = least(chunk, T - passed * chunk);
-        carried = merge(decay(carried, length * w), load(here, C, at.lanes));
+        scalar steps = least(chunk, T - passed * chunk);
+        carried = merge(decay(carried, steps), load(here, C, at.lanes), w);
       }
       store(here, carried, C, at.lanes);
     }
   }
 }
 
-// The loop of RWKV over the tokens of a chunk. leaving (B,3,C) is the state after the last
-// of all tokens; checkpoints (B,tiles,3,C), the states before every tile, may be null.
+// The loop of RWKV over the tokens of a chunk. leaving (B,4,C) is the state after the last
+// of all tokens; checkpoints (B,tiles,4,C), the states before every tile, may be null.
 KERNEL(forward, index T, index C, index chunks, index chunk, const scalar* decay_rate,
        const scalar* bonus, const stored* key, const stored* value, const scalar* entering,
        stored* out, scalar* leaving, scalar* checkpoints) {
@@ -247,55 +255,61 @@ KERNEL(forward, index T, index C, index chunks, index chunk, const scalar* decay
     Place at = place(thread, chunks, C);
     real w = load(decay_rate + at.channel, at.lanes);
     real u = load(bonus + at.channel, at.lanes);
-    Sums sums = load(entering + (at.batch * chunks + at.chunk) * 3 * C + at.channel, C, at.lanes);
-    index tiles = (T + TILE - 1) / TILE, end = least(T, (at.chunk + 1) * chunk);
-    for (index t = at.chunk * chunk; t < end; t += TILE) {
-      if (checkpoints)
-        store(checkpoints + (at.batch * tiles + t / TILE) * 3 * C + at.channel, sums, C, at.lanes);
+    index part = at.batch * chunks + at.chunk, tiles = (T + TILE - 1) / TILE;
+    index begin = at.chunk * chunk, end = least(T, begin + chunk);
+    Sums sums = load(entering + part * 4 * C + at.channel, C, at.lanes);
+    for (index t = begin; t < end; t += TILE) {
       index row = (at.batch * T + t) * C + at.channel;
+      index tile = (at.batch * tiles + t / TILE) * 4 * C + at.channel;
+      if (checkpoints) store(checkpoints + tile, sums, C, at.lanes);
       int rows = least(TILE, end - t);
       real k[TILE], v[TILE];
       load(k, key + row, C, rows, at.lanes, TILE * C);
       load(v, value + row, C, rows, at.lanes, TILE * C);
       UNROLL for (int i = 0; i < TILE; i++) if (i < rows) {
-        Sums now = merge(sums, one_token(u + k[i], v[i]));
+        Sums now = merge(sums, one_token(u + k[i], v[i]), w);
         store(out + row + i * C, now.num / now.den, at.lanes);
-        sums = merge(decay(sums, w), one_token(k[i], v[i]));
+        sums = merge(decay(sums, 1), one_token(k[i], v[i]), w);
       }
     }
-    if (end == T) store(leaving + at.batch * 3 * C + at.channel, sums, C, at.lanes);
+    if (end == T) store(leaving + at.batch * 4 * C + at.channel, sums, C, at.lanes);
   }
 }
 
 // ---------------------------------------------------------------- backward
 //
-// Let (A_t, B_t) = (num, den) * exp(log_scale) be the state before token t. Token t puts
-// out y = N / D with N = A_t + exp(u + k) v and D = B_t + exp(u + k), so that the loss's
-// gradient (P_t, Q_t) by (A_t, B_t) obeys the forward loop in reverse:
+// Let (A_t, B_t) = (num, den) * exp(log_scale - age * w) be the state before token t. The
+// token's output is y = N / D with N = A_t + exp(u + k) v and D = B_t + exp(u + k), so the
+// loss's gradient (P_t, Q_t) by (A_t, B_t) obeys the forward loop in reverse:
 //
 //     P_t = exp(-w) P_t+1 + g / D,    Q_t = exp(-w) Q_t+1 - g y / D.
 //
-// It is kept as Sums too, (P, Q) = (num, den) * exp(log_scale).
+// It is kept as Sums too.
 
-// What token t adds to it: `now` is the state with this token in it, D = now.den * exp(...)
+// What token t adds: `now` is the state with it, D = now.den * exp(its scale).
 DEVICE Sums adjoint(Sums now, real grad) {
   real share = grad / now.den;
-  return {share, -share * (now.num / now.den), -now.log_scale};
+  return {share, -share * (now.num / now.den), -now.log_scale, -now.age};
+}
+
+// The product of the scales of a state and of a gradient.
+DEVICE real product(Sums state, Sums grad, real w) {
+  return exponential(state.log_scale + grad.log_scale - (state.age + grad.age) * w);
 }
 
 // (P, Q) over every chunk but the first, on its own, put one place back for scan_chunks.
-// adjoints (B,chunks,3,C)
+// adjoints (B,chunks,4,C)
 KERNEL(sum_adjoints, index T, index C, index chunks, index chunk, const scalar* decay_rate,
        const scalar* bonus, const stored* key, const stored* value, const scalar* checkpoints,
        const stored* grad_out, scalar* adjoints) {
   EACH_THREAD {
     Place at = place(thread, chunks - 1, C);
     real w = load(decay_rate + at.channel, at.lanes);
-    real u = load(bonus + at.channel, at.lanes), age = real{};
-    index tiles = (T + TILE - 1) / TILE, begin = (at.chunk + 1) * chunk;
-    index end = least(T, begin + chunk);
-    Sums sums = load(checkpoints + (at.batch * tiles + begin / TILE) * 3 * C + at.channel, C, at.lanes);
-    Sums total = no_token();
+    real u = load(bonus + at.channel, at.lanes);
+    index part = at.batch * chunks + at.chunk, tiles = (T + TILE - 1) / TILE;
+    index begin = (at.chunk + 1) * chunk, end = least(T, begin + chunk);
+    index tile = (at.batch * tiles + begin / TILE) * 4 * C + at.channel;
+    Sums sums = load(checkpoints + tile, C, at.lanes), total = no_token();
     for (index t = begin; t < end; t += TILE) {
       index row = (at.batch * T + t) * C + at.channel;
       int rows = least(TILE, end - t);
@@ -304,66 +318,65 @@ KERNEL(sum_adjoints, index T, index C, index chunks, index chunk, const scalar* 
       load(v, value + row, C, rows, at.lanes, TILE * C);
       load(g, grad_out + row, C, rows, at.lanes, TILE * C);
       UNROLL for (int i = 0; i < TILE; i++) if (i < rows) {
-        Sums now = merge(sums, one_token(u + k[i], v[i]));
-        total = merge(total, decay(adjoint(now, g[i]), age));
-        sums = merge(decay(sums, w), one_token(k[i], v[i]));
-        age += w;
+        Sums now = merge(sums, one_token(u + k[i], v[i]), w);
+        total = merge(total, decay(adjoint(now, g[i]), t - begin + i), w);
+        sums = merge(decay(sums, 1), one_token(k[i], v[i]), w);
       }
     }
-    index to = at.batch * chunks + at.chunk;
-    store(adjoints + to * 3 * C + at.channel, total, C, at.lanes);
+    store(adjoints + part * 4 * C + at.channel, total, C, at.lanes);
   }
 }
 
 // Tile by tile from the last to the first: the states again from the checkpoint, then the
-// tokens in reverse. No exponent below is positive, because now.log_scale >= u + k, and
-// -(P, Q)'s scale is at least that of every state before. grad_decay_rate, grad_bonus
-// (B,chunks,C) are sums over a chunk, grad_state (B,3,C).
+// tokens in reverse. No exponent below is positive: now's scale is at least u + k, and the
+// negative of (P, Q)'s scale at least that of all that came before. grad_decay_rate and
+// grad_bonus (B,chunks,C) are sums over a chunk; grad_state (B,4,C).
 KERNEL(backward, index T, index C, index chunks, index chunk, const scalar* decay_rate,
        const scalar* bonus, const stored* key, const stored* value, const scalar* checkpoints,
        const stored* grad_out, const scalar* adjoints, scalar* grad_decay_rate,
        scalar* grad_bonus, stored* grad_key, stored* grad_value, scalar* grad_state) {
   EACH_THREAD {
     Place at = place(thread, chunks, C);
-    real w = load(decay_rate + at.channel, at.lanes);
-    real u = load(bonus + at.channel, at.lanes), grad_w = real{}, grad_u = real{};
+    real w = load(decay_rate + at.channel, at.lanes), grad_w = real{};
+    real u = load(bonus + at.channel, at.lanes), grad_u = real{};
     index part = at.batch * chunks + at.chunk, tiles = (T + TILE - 1) / TILE;
-    Sums after = load(adjoints + part * 3 * C + at.channel, C, at.lanes), before[TILE];
     index begin = at.chunk * chunk, end = least(T, begin + chunk);
+    Sums after = load(adjoints + part * 4 * C + at.channel, C, at.lanes), before[TILE];
     for (index t = (end - 1) / TILE * TILE; t >= begin; t -= TILE) {
       index row = (at.batch * T + t) * C + at.channel;
+      index tile = (at.batch * tiles + t / TILE) * 4 * C + at.channel;
       int rows = least(TILE, end - t);
       real k[TILE], v[TILE], g[TILE];
       load(k, key + row, C, rows, at.lanes, -TILE * C);
       load(v, value + row, C, rows, at.lanes, -TILE * C);
       load(g, grad_out + row, C, rows, at.lanes, -TILE * C);
-      before[0] = load(checkpoints + (at.batch * tiles + t / TILE) * 3 * C + at.channel, C, at.lanes);
+      before[0] = load(checkpoints + tile, C, at.lanes);
       UNROLL for (int i = 1; i < TILE; i++) if (i < rows)
-        before[i] = merge(decay(before[i - 1], w), one_token(k[i - 1], v[i - 1]));
+        before[i] = merge(decay(before[i - 1], 1), one_token(k[i - 1], v[i - 1]), w);
       UNROLL for (int i = TILE - 1; i >= 0; i--) if (i < rows) {
-        Sums sums = before[i], now = merge(sums, one_token(u + k[i], v[i]));
+        Sums sums = before[i], now = merge(sums, one_token(u + k[i], v[i]), w);
         Sums own = adjoint(now, g[i]);
-        real as_newest = own.num * exponential(u + k[i] - now.log_scale);
-        real as_earlier = exponential(k[i] + after.log_scale);
+        real as_newest = own.num * exponential(u + k[i] + own.log_scale - own.age * w);
+        real as_earlier = exponential(k[i] + after.log_scale - after.age * w);
         real through_bonus = as_newest * (v[i] - now.num / now.den);
         store(grad_value + row + i * C, as_newest + as_earlier * after.num, at.lanes);
         store(grad_key + row + i * C,
               through_bonus + as_earlier * (after.num * v[i] + after.den), at.lanes);
         grad_u += through_bonus;
-        after = decay(after, w);
-        grad_w -= exponential(sums.log_scale + after.log_scale) *
-                  (sums.num * after.num + sums.den * after.den);
-        after = merge(after, own);
+        after = decay(after, 1);
+        grad_w -= product(sums, after, w) * (sums.num * after.num + sums.den * after.den);
+        after = merge(after, own, w);
       }
     }
     store(grad_decay_rate + part * C + at.channel, grad_w, at.lanes);
     store(grad_bonus + part * C + at.channel, grad_u, at.lanes);
     if (begin == 0) {
       Sums state = before[0];
-      real scale = exponential(state.log_scale + after.log_scale);
-      real by_num = scale * after.num, by_den = scale * after.den;
-      Sums grad = {by_num, by_den, by_num * state.num + by_den * state.den};
-      store(grad_state + at.batch * 3 * C + at.channel, grad, C, at.lanes);
+      real weight = product(state, after, w);
+      real by_num = weight * after.num, by_den = weight * after.den;
+      real by_log_scale = by_num * state.num + by_den * state.den;
+      Sums grad = {by_num, by_den, by_log_scale, real{}};
+      store(grad_state + at.batch * 4 * C + at.channel, grad, C, at.lanes);
     }
   }
 }

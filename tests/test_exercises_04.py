@@ -28,18 +28,24 @@ def test_a_right_number_is_right(number, answer):
 @pytest.mark.parametrize(
     ("number", "answer", "sentence"),
     [
-        ("04.1", 14, "numerator of the third output"),
+        ("04.1", 16, "numerator of the third output"),
+        ("04.1", 11, "not with its bonus"),
+        ("04.1", 10, "not in it yet"),
+        ("04.1", 14, "Nothing has faded"),
         ("04.1", 3.5, "halved once too often"),
         ("04.1", 1.75, "That is den"),
-        ("04.1", 6, "third token"),
+        ("04.1", 6, "halve and add 2"),
         ("04.2", math.log(2) / 5, "logarithm of the decay rate"),
         ("04.2", 1 / RATE, "fade to 1/e"),
         ("04.2", math.log(2) * RATE, "not exp(5)"),
         ("04.5", 88.73, "single weight"),
-        ("04.5", 87.34, "not four"),
+        ("04.5", 88.02, "still works"),
+        ("04.5", 87.34, "both values 1"),
         ("04.5", 50, "between 80 and 90"),
         ("04.6", math.log(100) / 100, "That is the decay rate"),
         ("04.6", -math.log(100) / 100, "minus the decay rate"),
+        ("04.6", math.log(math.log(2) / 100), "half-life of 100"),
+        ("04.6", 15.05, "That is the half-life"),
         ("04.6", 3, "solve for w"),
     ],
 )
@@ -80,7 +86,8 @@ def test_a_loop_that_is_right_is_right():
         (loop(fading=-1), "The past grows"),
         (loop(bonus_scale=0), "The bonus has no effect"),
         (loop(bonus_scale=2), "not those of the formula"),
-        (loop(safe=False), "With keys of 1000 it overflows"),
+        (loop(early=1, bonus_is_stored=True), "Two slips"),
+        (loop(safe=False), "With keys of 1000 it is not finite"),
         (lambda *_: np.zeros((3, 4)), "returns shape (3, 4)"),
         (lambda *_: np.zeros((12, 4)), "first average should be the first value"),
         (lambda *_: None, "returns nothing"),
@@ -109,8 +116,19 @@ def unscaled(first, second, length, decay_rate):
     )
 
 
+def on_the_second_scale(first, second, length, decay_rate):
+    weight = np.exp(first[2] - length * decay_rate - second[2])
+    num, den = weight * first[0] + second[0], weight * first[1] + second[1]
+    return num, den, second[2]
+
+
 def test_two_halves_joined_rightly_are_right():
     assert diagnose("04.4", join()).startswith("Right.")
+    assert diagnose("04.4", lambda *a: np.array(join()(*a))).startswith("Right.")
+
+
+def test_a_list_of_averages_is_an_answer():
+    assert diagnose("04.3", lambda *a: [*loop()(*a)]).startswith("Right.")
 
 
 @pytest.mark.parametrize(
@@ -120,6 +138,12 @@ def test_two_halves_joined_rightly_are_right():
         (join(older=0, newer=1), "it is the older one"),
         (lambda a, b, n, w: join()(a, b, 1, w), "not by `length`"),
         (unscaled, "It overflows"),
+        (lambda a, b, n, w: join()(a, b, n - 1, w), "by length - 1 steps"),
+        (
+            lambda a, b, n, w: (a[0] + b[0], a[1] + b[1], join()(a, b, n, w)[2]),
+            "rescale",
+        ),
+        (on_the_second_scale, "It overflows"),
         (lambda *_: 3, "three things"),
         (lambda *_: None, "returns nothing"),
         (join(older=2), "not those of the whole"),

@@ -78,7 +78,7 @@ def many_tokens(logits, value, dim):
 
 
 def pairwise_logits(decay_rate, bonus, key):
-    """logit[t, i] of this module's docstring for every pair of tokens, (B,T,T,C)."""
+    """The logarithm of the weight of token i at time t, for every pair, (B,T,T,C)."""
     t = torch.arange(key.shape[1], device=key.device)
     between = (t[:, None] - 1 - t)[..., None]  # (T,T,1) tokens after i and before t
     fading = torch.where(between < 0, bonus, -between * decay_rate)  # (T,T,C)

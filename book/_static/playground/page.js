@@ -422,7 +422,7 @@ function setUpLayers() {
     const lives = Float32Array.from(decayRate, halfLife).sort();
     const [quick, middle, slow] = [0.05, 0.5, 0.95].map((part) => {
       const life = lives[Math.floor(part * lives.length)];
-      return life < 10 ? life.toFixed(1) : Math.round(life);
+      return life < 10 ? life.toFixed(life < 0.1 ? 2 : 1) : Math.round(life);
     });
     const figure = document.createElement("figure");
     figure.innerHTML = `

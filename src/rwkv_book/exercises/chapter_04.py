@@ -155,7 +155,7 @@ def two_halves_of_a_text(my_join):
             if not same_sums(mistake, wanted):
                 wrong_unless(not same_sums(found, mistake), sentence)
         wrong_unless(same_sums(found, wanted), "The sums are not those of the whole.")
-    return "Two machines, one text, and it is how chapter 7 splits a sequence."
+    return "Two machines, one text: so a sequence can be split across many."
 
 
 def halves(scale):

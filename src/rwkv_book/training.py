@@ -137,10 +137,10 @@ def quick_gpt(run=QUICK_GPT, heads=4):
     model = transformer.GPT(shape)
     optimizer = make_optimizer(model, run)
     losses = [
-        training_step(model, optimizer, *windows(data, run, step), run, step)
+        training_step(model, optimizer, *windows(data, run, step), run, step).item()
         for step in range(run.steps)
     ]
-    return model, torch.stack(losses).tolist()
+    return model, losses
 
 
 @torch.no_grad()

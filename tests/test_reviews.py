@@ -12,7 +12,7 @@ from rwkv_book.reviews import ALPHABET, UNKNOWN, Batch, Review
 from rwkv_book.rnn import LSTM, Classifier, Config
 
 TEXTS = ["good", "a good film", "bad", "a bad bad film", "such a good film !"]
-FEW = [Review(text.split(), int("good" in text), "imdb") for text in TEXTS]
+FEW = [Review(tuple(text.split()), int("good" in text), "imdb") for text in TEXTS]
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +32,7 @@ def test_markup_entities_and_curly_apostrophes_are_cleaned():
 
 
 def test_every_different_review_is_on_one_side_of_the_split(split):
-    everywhere = [tuple(review.words) for side in split for review in side]
+    everywhere = [review.words for side in split for review in side]
     assert len(everywhere) == len(set(everywhere)) == 33_429
     assert [len(side) for side in split] == [25_429, 4000, 4000]
     assert min(map(len, everywhere)) > 0
@@ -75,7 +75,7 @@ def test_a_batch_has_the_last_words_and_zeros_behind_shorter_reviews():
 
 
 def test_a_pass_reads_each_review_once_beside_others_of_its_length():
-    every = [Review(["w"] * (1 + n % 9), 0, "imdb") for n in range(90)]
+    every = [Review(("w",) * (1 + n % 9), 0, "imdb") for n in range(90)]
     batches = reviews.batches_of(every, {"w": 1}, length=7, size=10, passes=2)
     assert len(batches) == 18
     for some in (batches[:9], batches[9:]):

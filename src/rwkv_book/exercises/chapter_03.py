@@ -128,4 +128,4 @@ def room_for_sixteen(answer):
         f"The least weight is {least:.2f}.",
     )
     wrong_unless(least >= 0.9, f"One token gets a weight of {least:.2f} only.")
-    return f"Every token is found, with a weight of {least:.2f} or more."
+    return f"Every token is found, with a weight of {least:.4f} at least."

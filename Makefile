@@ -18,7 +18,8 @@ CLEAN_SITE := _build/html _build/.doctrees _build/jupyter_execute
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help env book serve lab notebooks test lint unit check-notebooks check-site clean FORCE
+.PHONY: help env book serve lab notebooks test lint unit check-notebooks check-site bench \
+  clean FORCE
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -107,6 +108,10 @@ check-notebooks: $(INSTALLED) ## run every notebook and compare every text outpu
 
 check-site: $(SITE) ## build the site strictly and look at every page in Chromium
 	@$(PY) -m pytest -q -n 2 -m browser tests/test_site.py tests/test_playground.py
+
+bench: $(INSTALLED) ## measure on this CPU, and record it in benchmarks/results
+	@for question in operator_forms chunks training_step generation squared_relu_zeros; do \
+	  $(PY) benchmarks/$$question.py || exit 1; done
 
 clean: ## remove the built site; the environments stay
 	@rm -rf _build

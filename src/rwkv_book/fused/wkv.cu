@@ -14,7 +14,10 @@ using index = long long;
 struct bfloat16 { unsigned short bits; };
 struct float16 { unsigned short bits; };
 template <class T> struct arithmetic { using type = float; using bits = unsigned; };
-template <> struct arithmetic<double> { using type = double; using bits = unsigned long long; };
+template <> struct arithmetic<double> {
+  using type = double;
+  using bits = unsigned long long;
+};
 
 using stored = STORED;
 using scalar = arithmetic<stored>::type;
@@ -65,7 +68,9 @@ constexpr int BYTES = 16;
   for (index thread = 0; thread < rows * vectors(C); thread++)
 
 constexpr int LANES = BYTES / sizeof(scalar);
-template <class T> struct vector_of { typedef T type __attribute__((vector_size(LANES * sizeof(T)))); };
+template <class T> struct vector_of {
+  typedef T type __attribute__((vector_size(LANES * sizeof(T))));
+};
 template <class T> using vector = typename vector_of<T>::type;
 using real = vector<scalar>;
 using bits = vector<arithmetic<stored>::bits>;
@@ -142,8 +147,8 @@ DEVICE void store(float16* to, real x, int lanes) {
 
 // ---------------------------------------------------------------- sums over tokens
 
-// A weighted sum of values and the sum of its weights, (num, den) * exp(log_scale - age * w)
-// with w = decay_rate. Four rows of C numbers hold it in memory.
+// A weighted sum of values and the sum of its weights, (num, den) times
+// exp(log_scale - age * w) with w = decay_rate. Four rows of C numbers hold it in memory.
 //
 // log_scale is the logit of one of the tokens, as it came, and age counts the steps since.
 // Subtracting w from it in every step would add up rounding errors: a float near 1000 has
@@ -300,8 +305,8 @@ DEVICE real product(Sums state, Sums grad, real w) {
 // (P, Q) over every chunk but the first, on its own, put one place back for scan_chunks.
 // adjoints (B,chunks,4,C)
 KERNEL(sum_adjoints, index T, index C, index chunks, index chunk, const scalar* decay_rate,
-       const scalar* bonus, const stored* key, const stored* value, const scalar* checkpoints,
-       const stored* grad_out, scalar* adjoints) {
+       const scalar* bonus, const stored* key, const stored* value,
+       const scalar* checkpoints, const stored* grad_out, scalar* adjoints) {
   EACH_THREAD {
     Place at = place(thread, chunks - 1, C);
     real w = load(decay_rate + at.channel, at.lanes);
@@ -332,8 +337,8 @@ KERNEL(sum_adjoints, index T, index C, index chunks, index chunk, const scalar* 
 // negative of (P, Q)'s scale at least that of all that came before. grad_decay_rate and
 // grad_bonus (B,chunks,C) are sums over a chunk; grad_state (B,4,C).
 KERNEL(backward, index T, index C, index chunks, index chunk, const scalar* decay_rate,
-       const scalar* bonus, const stored* key, const stored* value, const scalar* checkpoints,
-       const stored* grad_out, const scalar* adjoints, scalar* grad_decay_rate,
+       const scalar* bonus, const stored* key, const stored* value,
+       const scalar* checkpoints, const stored* grad_out, const scalar* adjoints, scalar* grad_decay_rate,
        scalar* grad_bonus, stored* grad_key, stored* grad_value, scalar* grad_state) {
   EACH_THREAD {
     Place at = place(thread, chunks, C);

@@ -124,7 +124,7 @@ def an_overflow_on_purpose(text):
     sentence = "It survives keys of 300: is there still a maximum in it?"
     wrong_unless(large > 0.01, sentence)
     size = "not finite" if large == math.inf else f"off by {large:.0%} and more"
-    return f"Right for keys of 1; for keys of 300 it is {size}."
+    return f"Keys of 1 are still fine, and what keys of 300 give is {size}."
 
 
 @exercise("08.5")

@@ -338,8 +338,9 @@ KERNEL(sum_adjoints, index T, index C, index chunks, index chunk, const scalar* 
 // grad_bonus (B,chunks,C) are sums over a chunk; grad_state (B,4,C).
 KERNEL(backward, index T, index C, index chunks, index chunk, const scalar* decay_rate,
        const scalar* bonus, const stored* key, const stored* value,
-       const scalar* checkpoints, const stored* grad_out, const scalar* adjoints, scalar* grad_decay_rate,
-       scalar* grad_bonus, stored* grad_key, stored* grad_value, scalar* grad_state) {
+       const scalar* checkpoints, const stored* grad_out, const scalar* adjoints,
+       scalar* grad_decay_rate, scalar* grad_bonus, stored* grad_key, stored* grad_value,
+       scalar* grad_state) {
   EACH_THREAD {
     Place at = place(thread, chunks, C);
     real w = load(decay_rate + at.channel, at.lanes), grad_w = real{};

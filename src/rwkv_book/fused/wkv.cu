@@ -147,8 +147,8 @@ DEVICE void store(float16* to, real x, int lanes) {
 
 // ---------------------------------------------------------------- sums over tokens
 
-// A weighted sum of values and the sum of its weights, (num, den) times
-// exp(log_scale - age * w) with w = decay_rate. Four rows of C numbers hold it in memory.
+// A weighted sum of values and the sum of its weights, (num, den) * exp(log_scale - age * w)
+// with w = decay_rate. Four rows of C numbers hold it in memory.
 //
 // log_scale is the logit of one of the tokens, as it came, and age counts the steps since.
 // Subtracting w from it in every step would add up rounding errors: a float near 1000 has

@@ -112,6 +112,11 @@ def test_a_bar_has_its_value_beside_it():
     assert {"0.50", "0.25"} <= {text.get_text() for text in figure.axes.texts}
 
 
+def test_numbers_that_a_reader_sees_keep_their_digits():
+    figure = show.bars({"a": 1.875}, "Bars", "A bar.", format="{:.3f}")
+    assert ">1.875</text>" in figure.html()
+
+
 def test_heat_has_ink_in_proportion():
     figure = show.heat([[0, 1], [2, 4]], "Heat", "Four squares.")
     ink = figure.axes.images[0].get_array()[..., 3]

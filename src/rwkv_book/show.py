@@ -140,7 +140,7 @@ def tidy(svg, alt):
     svg = re.sub(r"<metadata>.*?</metadata>|<!--.*?-->", "", svg, flags=re.DOTALL)
     svg = re.sub(f"{INK}|#000000", "currentColor", svg)
     svg = re.sub(r"font-family: [^;\"]*;? ?", "", svg)
-    svg = re.sub(r"(\d+\.\d\d)\d+", r"\1", svg)
+    svg = re.sub(r"(\d+\.\d\d)\d+(?=[^<>]*>)", r"\1", svg)  # in tags, not in text
     used = set(re.findall(r"(?:url\(#|href=\"#)([\w-]+)", svg))
     mark = hashlib.sha256(svg.encode()).hexdigest()[:8]
 

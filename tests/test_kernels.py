@@ -48,6 +48,7 @@ def test_a_change_has_one_place():
 @needs_compiler
 def test_a_changed_text_is_compiled_and_forgotten(monkeypatch, tmp_path):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    cpu.library.cache_clear()
     decay_rate, bonus, key, value, _ = kernels.example(1)
     wanted, _ = wkv_fused(decay_rate, bonus, key, value)
     built = set(tmp_path.rglob("*.so"))

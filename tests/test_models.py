@@ -1,4 +1,4 @@
-"""The models that come with the book: what they are, how they were made, their worth."""
+"""The models that come with the book: what they are and what they are worth."""
 
 import json
 import re

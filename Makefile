@@ -43,11 +43,14 @@ $(INSTALLED): pyproject.toml
 	@$(PY) -m pip install -qq --editable '.[book,test]'
 	@touch $@
 
-# MathJax, the widget manager and axe: by npm, which itself comes with pip. The pages
-# are served these parts of them, under vendor/.
+# MathJax, the widget manager, fonts and axe: by npm, which itself comes with pip. The
+# pages are served these parts of them, under vendor/.
 SERVED := requirejs/require.js @jupyter-widgets/html-manager/dist/embed-amd.js \
   @jupyter-widgets/html-manager/dist/*.woff2 mathjax/es5/tex-mml-chtml.js \
-  mathjax/es5/a11y mathjax/es5/sre mathjax/es5/output/chtml
+  mathjax/es5/a11y mathjax/es5/sre mathjax/es5/output/chtml \
+  @fontsource-variable/*/LICENSE \
+  @fontsource-variable/*/files/source-*-latin-wght-*.woff2 \
+  @fontsource-variable/*/files/source-*-greek-wght-*.woff2
 $(VENDORED): tools/package.json tools/package-lock.json tools/.npmrc $(INSTALLED)
 	@echo "Fetching the browser libraries into .vendor ..."
 	@rm -rf .vendor && mkdir -p .vendor/site/vendor

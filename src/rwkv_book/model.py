@@ -42,6 +42,11 @@ class Config:
                 )
 
 
+def shift(x, first):
+    """x one step later: `first` (B,C), then all of x (B,T,C) but its last token."""
+    return torch.cat([first[:, None].to(x.dtype), x[:, :-1]], dim=1)
+
+
 def token_shift(x, x_prev, mix):
     """Channel by channel, `mix` of this token and 1 - mix of the one before."""
     return x * mix + x_prev * (1 - mix)
@@ -111,8 +116,9 @@ class ChannelMix(nn.Module):
 class Block(nn.Module):
     """Time mixing, then channel mixing, each of a normalised x and added back to x."""
 
-    def __init__(self, config, layer, wkv):
+    def __init__(self, config, layer, wkv, shift):
         super().__init__()
+        self.shift = shift
         self.norm_time = nn.LayerNorm(config.width)
         self.time_mix = TimeMix(config, layer, wkv)
         self.norm_channel = nn.LayerNorm(config.width)
@@ -123,25 +129,29 @@ class Block(nn.Module):
         x_time, num, den, log_scale, x_channel = state.unbind(1)  # (B,C) each
         normed = self.norm_time(x)
         mixed, after = self.time_mix(
-            normed, shift(normed, x_time), WkvState(num, den, log_scale)
+            normed, self.shift(normed, x_time), WkvState(num, den, log_scale)
         )
         x = x + mixed
         x_time, normed = normed[:, -1], self.norm_channel(x)
-        x = x + self.channel_mix(normed, shift(normed, x_channel))
+        x = x + self.channel_mix(normed, self.shift(normed, x_channel))
         rows = (x_time, *after, normed[:, -1])
         return x, torch.stack([row.to(state.dtype) for row in rows], dim=1)
 
 
 class RWKV(nn.Module):
-    """The whole network. `wkv` is any form of the operator: only its speed differs."""
+    """The whole network. `wkv` is any form of the operator: only its speed differs.
 
-    def __init__(self, config, wkv=wkv_chunked):
+    `shift` gives each token the one before it, and `distributed` has a pair of both for
+    a sequence that no process holds whole.
+    """
+
+    def __init__(self, config, wkv=wkv_chunked, shift=shift):
         super().__init__()
         self.config = config
         self.embedding = nn.Embedding(config.vocabulary, config.width)
         self.norm_in = nn.LayerNorm(config.width)
         self.blocks = nn.ModuleList(
-            Block(config, layer, wkv) for layer in range(config.layers)
+            Block(config, layer, wkv, shift) for layer in range(config.layers)
         )
         self.norm_out = nn.LayerNorm(config.width)
         self.head = nn.Linear(config.width, config.vocabulary, bias=False)
@@ -193,11 +203,6 @@ class RWKV(nn.Module):
         """The same function for one token: (B,) -> logits (B,V) and a state."""
         logits, state = self.forward(token[:, None], state)
         return logits[:, 0], state
-
-
-def shift(x, first):
-    """x one step later: `first` (B,C), then all of x (B,T,C) but its last token."""
-    return torch.cat([first[:, None].to(x.dtype), x[:, :-1]], dim=1)
 
 
 def at_least_float32(x):

@@ -21,6 +21,7 @@ In reading order:
     calculator   what training costs, with sliders
     show         source code, figures and sliders in the chapters
     exercises    what is wrong with an answer
+    doctor       whether this machine can run all that, and what to do if not
 
 Importing this package imports none of them: the NumPy chapters never load PyTorch.
 """

@@ -1,6 +1,7 @@
 """Train a small RWKV-4 on a text, let it write, look into a file of weights.
 
-For instance, without a network and in some minutes:
+`doctor` says whether this machine can run the book. For instance, without a network and
+in some minutes:
 
     python -m rwkv_book train --corpus pydoc --steps 200
     python -m rwkv_book generate --model runs/pydoc/model.safetensors
@@ -16,11 +17,17 @@ import sys
 from dataclasses import fields
 from pathlib import Path
 
-import numpy as np
-
-from rwkv_book import checkpoint, corpora, minimal, tokenizer
+from rwkv_book import doctor
 
 PROGRAM = "python -m rwkv_book"
+try:
+    import numpy as np
+
+    from rwkv_book import checkpoint, corpora, minimal, tokenizer
+except ImportError as error:  # nothing works; the doctor says what to do
+    print(f"{PROGRAM}: {error}", file=sys.stderr)
+    sys.exit(doctor.main(as_json="--json" in sys.argv))
+
 END_OF_TEXT = 0  # for bytes as training.py reads them, and in the 20B tokenizer
 WHOLE = "a whole number, 0 or more"
 
@@ -53,7 +60,8 @@ def main(arguments=None):
         OSError,
     )
     try:
-        chosen.run(chosen, shlex.join(["python", "-m", "rwkv_book", *arguments]))
+        command = shlex.join(["python", "-m", "rwkv_book", *arguments])
+        return chosen.run(chosen, command) or 0
     except KeyboardInterrupt:
         print(f"\n{PROGRAM} {chosen.command}: stopped", file=sys.stderr)
         return 130
@@ -66,7 +74,6 @@ def main(arguments=None):
     except ValueError as error:
         print(f"{PROGRAM} {chosen.command}: {error}", file=sys.stderr)
         return 2
-    return 0
 
 
 def parse(arguments):
@@ -78,7 +85,7 @@ def parse(arguments):
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    for add in (add_train, add_generate, add_inspect):
+    for add in (add_train, add_generate, add_inspect, add_doctor):
         add(commands, asked_for=arguments[:1] == [add.__name__.removeprefix("add_")])
     return parser.parse_args(arguments)
 
@@ -280,6 +287,28 @@ def add_inspect(commands, asked_for):
 def inspect(chosen, command):
     """Print the report of checkpoint.inspect."""
     print(checkpoint.inspect(find_model(chosen.path)))
+
+
+def add_doctor(commands, asked_for):
+    """`doctor`: this machine, or the reports of others."""
+    summary = "say whether this machine can run the book, and what to do if not"
+    description = f"{summary.capitalize()}. Fetches nothing; 1 is a problem."
+    parser = commands.add_parser("doctor", help=summary, description=description)
+    parser.set_defaults(run=examine)
+    parser.add_argument(
+        "--json", action="store_true", help="print a report that a program can read"
+    )
+    parser.add_argument(
+        "reports",
+        nargs="*",
+        metavar="REPORT",
+        help="reports of other machines, made with --json: who is ready, who is not",
+    )
+
+
+def examine(chosen, command):
+    """Print the doctor's findings; 1 where there is a problem."""
+    return doctor.main(chosen.json, chosen.reports)
 
 
 if __name__ == "__main__":

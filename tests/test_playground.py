@@ -303,6 +303,7 @@ def test_branches_share_their_past():
 
 address = test_site.address
 browser = test_site.browser
+context = test_site.context
 visit = test_site.visit
 in_browser = pytest.mark.browser
 PAGE = "book/playground.html"
@@ -628,9 +629,12 @@ def test_it_plays_on_without_a_network(play):
     playing = play()
     playing.start("HAMLET")
     playing.page.context.set_offline(True)
-    playing.press("step", "Wrote")
-    playing.press("branch", "Branch B")
-    playing.press("step", "Wrote")
+    try:
+        playing.press("step", "Wrote")
+        playing.press("branch", "Branch B")
+        playing.press("step", "Wrote")
+    finally:
+        playing.page.context.set_offline(False)
     assert playing.page.problems == []
 
 

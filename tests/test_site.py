@@ -32,6 +32,7 @@ FLAGS = [
     "--disable-component-update",
     "--disable-sync",
     "--no-first-run",
+    "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",  # the network is off
 ]
 WIDTHS = {"desktop": 1280, "phone": 390}
 BUILT = [
@@ -39,6 +40,12 @@ BUILT = [
 ]
 PAGES = sorted(str(path.relative_to(SITE)) for path in BUILT)
 PAGES += ["index.html", "search.html", "genindex.html"]
+
+
+def has_widgets(name):
+    path = SITE / name
+    return path.exists() and WIDGET.search(path.read_text(encoding="utf-8"))
+
 
 pytestmark = pytest.mark.browser
 
@@ -49,6 +56,8 @@ def address():
     assert (SITE / "index.html").exists(), "no built site; run `make book` first"
 
     class Quiet(SimpleHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"  # many files through one connection
+
         def log_message(self, *_):
             pass
 
@@ -72,51 +81,48 @@ def browser():
         chromium.close()
 
 
+@pytest.fixture(scope="module")
+def context(browser):
+    """One reader's browser for all pages: what they share is fetched once."""
+    with browser.new_context() as context:
+        context.add_init_script(path=CHECKS)
+        yield context
+
+
 @pytest.fixture
-def visit(browser, address):
+def visit(context, address):
     """Opens a page at a width; collects what goes wrong on it and what it asks for."""
-    contexts = []
+    pages = []
 
     def open_page(name, width):
-        context = browser.new_context(viewport={"width": width, "height": 900})
-        context.add_init_script(path=CHECKS)
-        contexts.append(context)
         page = context.new_page()
+        pages.append(page)
+        page.set_viewport_size({"width": width, "height": 900})
         page.problems = problems = []
 
-        def local_only(route):
-            if urlsplit(route.request.url).hostname == "127.0.0.1":
-                route.continue_()
-            else:
-                problems.append(f"asks another host: {route.request.url}")
-                route.abort()
+        def note_request(request):
+            if urlsplit(request.url).hostname not in ("127.0.0.1", None):
+                problems.append(f"asks another host: {request.url}")
 
-        page.route("**/*", local_only)
-        page.on("pageerror", lambda error: problems.append(f"script error: {error}"))
-        page.on(
-            "console",
-            lambda message: (
-                problems.append(f"console: {message.text}")
-                if message.type == "error"
-                else None
-            ),
-        )
-        page.on(
-            "response",
-            lambda response: (
+        def note_response(response):
+            if response.status >= 400:
                 problems.append(f"{response.status}: {response.url}")
-                if response.status >= 400
-                else None
-            ),
-        )
+
+        def note_message(message):
+            if message.type == "error":
+                problems.append(f"console: {message.text}")
+
+        page.on("request", note_request)
+        page.on("response", note_response)
+        page.on("console", note_message)
+        page.on("pageerror", lambda error: problems.append(f"script error: {error}"))
         page.goto(f"{address}/{name}")
         page.wait_for_function("siteChecks.settled()", timeout=30_000)
-        page.wait_for_load_state("networkidle")
         return page
 
     yield open_page
-    for context in contexts:
-        context.close()
+    for page in pages:
+        page.close()
 
 
 def set_theme(page, theme):
@@ -138,36 +144,42 @@ def move_slider(slider):
     return before, output.evaluate("output => siteChecks.shown(output)")
 
 
-@pytest.mark.parametrize(
-    ("name", "device"),
-    # Pages of source code are all made alike: the width that can go wrong is enough.
-    [(n, d) for n in PAGES for d in WIDTHS if d == "phone" or "_modules" not in n],
-)
-def test_page_is_whole(visit, name, device):
-    page = visit(name, WIDTHS[device])
-    for theme in ("light", "dark"):
-        if name == "index.html":  # sends the reader on to the first page
-            break
-        set_theme(page, theme)
-        folder = os.environ.get("BOOK_SCREENSHOTS")
-        if folder:
-            picture = name.removesuffix(".html").replace("/", "-")
-            path = Path(folder) / f"{picture}-{device}-{theme}.png"
-            page.screenshot(path=path, full_page=True)
+@pytest.mark.parametrize("name", PAGES)
+def test_page_is_whole(visit, name):
+    """Loaded as a phone does it, looked at in both themes, and again after a resize."""
+    page = visit(name, WIDTHS["phone"])
+    if name != "index.html":  # which sends the reader on to the first page
         page.add_script_tag(path=AXE)
-        assert page.evaluate("siteChecks.wide()") == [], theme
-        assert page.evaluate("siteChecks.serious()") == [], theme
+        for device in devices(name):
+            page.set_viewport_size({"width": WIDTHS[device], "height": 900})
+            for theme in ("light", "dark"):
+                check_look(page, name, device, theme)
     if page.locator("article").count():
         assert page.evaluate("siteChecks.unfinishedMarkup()") == []
         assert page.evaluate("siteChecks.namelessPictures()") == []
     assert page.locator("mjx-merror, [data-mjx-error]").count() == 0
+    page.wait_for_load_state("networkidle")
     assert page.problems == []
 
 
-@pytest.mark.parametrize("name", PAGES)
+def devices(name):
+    """Pages of source code are all made alike: the width that can fail is enough."""
+    return ["phone"] if "_modules" in name else ["phone", "desktop"]
+
+
+def check_look(page, name, device, theme):
+    set_theme(page, theme)
+    folder = os.environ.get("BOOK_SCREENSHOTS")
+    if folder:
+        picture = name.removesuffix(".html").replace("/", "-")
+        path = Path(folder) / f"{picture}-{device}-{theme}.png"
+        page.screenshot(path=path, full_page=True)
+    assert page.evaluate("siteChecks.wide()") == [], (device, theme)
+    assert page.evaluate("siteChecks.serious()") == [], (device, theme)
+
+
+@pytest.mark.parametrize("name", [name for name in PAGES if has_widgets(name)])
 def test_every_slider_changes_its_picture(visit, name):
-    if not WIDGET.search((SITE / name).read_text(encoding="utf-8")):
-        return
     page = visit(name, WIDTHS["phone"])
     sliders = page.locator(".widget-slider").all()
     assert sliders, "widgets without a slider: what does the reader move?"

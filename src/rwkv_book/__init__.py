@@ -17,6 +17,7 @@ In reading order:
     checkpoint   published files of weights: names, checks, downloads
     corpora      the texts that the book trains on
     training     batches, schedule, loop, held-out loss
+    contenders   what RWKV is compared with, at one size: to build, to load, to measure
     cost         parameters, FLOPs, bytes, hours and money, in closed form
     calculator   what training costs, with sliders
     show         source code, figures and sliders in the chapters

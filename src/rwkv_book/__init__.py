@@ -16,6 +16,7 @@ In reading order:
     tokenizer    text to tokens and back
     checkpoint   published files of weights: names, checks, downloads
     corpora      the texts that the book trains on
+    distributed  several processes train one model, in three ways
     training     batches, schedule, loop, held-out loss
     contenders   what RWKV is compared with, at one size: to build, to load, to measure
     cost         parameters, FLOPs, bytes, hours and money, in closed form

@@ -18,8 +18,8 @@ CLEAN_SITE := _build/html _build/.doctrees _build/jupyter_execute
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help env book serve lab notebooks test lint unit check-notebooks check-site bench \
-  clean FORCE
+.PHONY: help env book serve lab notebooks participant test lint unit check-notebooks \
+  check-site bench clean FORCE
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -87,6 +87,11 @@ lab: $(INSTALLED) ## open the notebooks in JupyterLab
 
 notebooks: $(INSTALLED) ## run the notebooks again and store them in normal form (NOTEBOOKS="a.ipynb b.ipynb")
 	@$(PY) tools/notebooks.py $(NOTEBOOKS)
+
+# --- the workshop ------------------------------------------------------------------
+
+participant: $(INSTALLED) ## notebooks without solutions, and all that participants need, as a zip
+	@$(PY) tools/participant.py
 
 # --- the tests ---------------------------------------------------------------------
 

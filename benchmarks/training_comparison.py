@@ -15,7 +15,7 @@ goes on after the last of them; to begin again, delete the folder. A table is pr
 the end, and the record goes to results/training-comparison-<device>.json.
 
     tiny   about two minutes: does it work, and what order comes out? (not recorded)
-    cpu    about seventy minutes of one core
+    cpu    about eighty minutes of one core
     gpu    larger networks, in bfloat16 (has not been run yet)
 
 With --ship the larger networks of the first seed replace those that come with the book.
@@ -64,8 +64,8 @@ class Budget:
     steps: int
     batch: int
     length: int
-    rates: tuple = (1.5e-3, 3e-3, 6e-3, 1.2e-2)
-    tuning_steps: int = 100
+    rates: tuple = (2e-3, 4e-3, 8e-3, 1.6e-2)
+    tuning_steps: int = 250
     seeds: int = 3
     longest: int = 8192  # where the loss by position ends
     stretches: int = 16  # of held-out text, over which it is a mean
@@ -111,7 +111,7 @@ BUDGETS = {
         held_out=16_384,
     ),
     "cpu": Budget(
-        sizes={"smaller": (4, 64), "larger": (4, 128)}, steps=400, batch=16, length=256
+        sizes={"smaller": (4, 64), "larger": (4, 128)}, steps=640, batch=8, length=256
     ),
     "gpu": Budget(
         sizes={"smaller": (4, 256), "larger": (6, 512)},

@@ -2,7 +2,7 @@
 
     name         how tokens meet                                 numbers kept
     rwkv         averages that fade at a rate of their channel   5·L·C
-    lstm         gates over a memory that is added to            2·L·C
+    lstm         gates over a memory that is added to            2·C, in one layer
     gpt-learned  softmax attention, a vector for each position   2·L·C·T, T <= context
     gpt-rotary   softmax attention, positions by rotation        2·L·C·T
     aft          averages with a weight for each distance        66·L·C
@@ -36,7 +36,7 @@ from rwkv_book.wkv import wkv_chunked
 
 CONTEXT = 256  # what learned positions can count, and the length of a window
 HEADS = 4  # of a GPT, in each layer
-LSTM_LAYERS = 2  # without shortcuts around a layer, more of them learn slowly
+LSTM_LAYERS = 1  # two, of the same number of parameters, learn later
 GROUPS = 8  # of AFT's channels, each with biases of its own
 WINDOW = 32  # distances with a bias of their own in AFT, as in its paper
 FACTORS = 16  # a bias is the product of two vectors of so many numbers, and starts
@@ -165,7 +165,22 @@ NAMES = tuple(NETWORKS)
 
 def build(name, size, context=CONTEXT, wkv=wkv_chunked):
     """The contender `name` with as many parameters as an RWKV of the Config `size`."""
-    return make(name, shape(name, size, context), wkv)
+    network = make(name, shape(name, size, context), wkv)
+    if name == "lstm":
+        begin_well(network)
+    return network
+
+
+def begin_well(lstm):
+    """Orthogonal weights for each gate: a token is heard at the first step.
+
+    With PyTorch's own initial values, which are small, what comes out hardly depends on
+    the token, and hundreds of steps pass before it does.
+    """
+    for key, weights in lstm.trunk.lstm.named_parameters():
+        if key.startswith("weight"):
+            for gate in weights.data.chunk(4):
+                nn.init.orthogonal_(gate, gain=2.0 if "_ih_" in key else 1.0)
 
 
 def make(name, config, wkv=wkv_chunked):

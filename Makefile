@@ -19,7 +19,7 @@ CLEAN_SITE := _build/html _build/.doctrees _build/jupyter_execute
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .PHONY: help env book serve lab notebooks participant test lint unit check-notebooks \
-  check-site bench clean FORCE
+  check-site bench limits freshness links messages translation clean FORCE
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -97,9 +97,10 @@ participant: $(INSTALLED) ## notebooks without solutions, and all that participa
 
 test: lint unit check-notebooks check-site ## everything: style, unit tests, notebooks, site, browser
 
-lint: $(INSTALLED) ## ruff
+lint: $(INSTALLED) ## ruff, and the spelling
 	@.venv/bin/ruff check
 	@.venv/bin/ruff format --check
+	@.venv/bin/codespell
 
 unit: $(INSTALLED) ## the package's tests
 	@$(PY) -m pytest -q -n 2
@@ -114,12 +115,41 @@ check-notebooks: $(INSTALLED) ## run every notebook and compare every text outpu
 	@$(PY) -m pytest -q -n 2 --dist loadscope --nbval --nbval-current-env $(LEFT_OUT) \
 	  --nbval-cell-timeout 300 --nbval-sanitize-with tests/nbval_sanitize.cfg book
 
-check-site: $(SITE) ## build the site strictly and look at every page in Chromium
+check-site: $(SITE) ## build the site strictly, follow its links, look at every page in Chromium
+	@$(PY) tools/links.py
 	@$(PY) -m pytest -q -n 2 -m browser tests/test_site.py tests/test_playground.py
 
 bench: $(INSTALLED) ## measure on this CPU, and record it in benchmarks/results
 	@for question in operator_forms chunks training_step generation squared_relu_zeros; do \
 	  $(PY) benchmarks/$$question.py || exit 1; done
+
+# --- what need not hold up a change --------------------------------------------------
+
+# The environment of Binder, as far as pip alone can build it, in a folder of its own.
+.environment/.installed: environment.yml postBuild tools/environment.py | $(INSTALLED)
+	@rm -rf .environment
+	@$(PY) tools/environment.py .environment
+	@touch $@
+
+limits: .environment/.installed ## run every notebook as Binder would: 2 cores, 1 GiB (RECORD=1 keeps the table)
+	@.environment/bin/python tools/measure_notebooks.py $(if $(RECORD),--record)
+
+freshness: $(INSTALLED) ## which recorded results are older than the code that they measure
+	@$(PY) tools/freshness.py
+
+links: $(SITE) ## follow the links to other sites, which needs the network
+	@$(PY) tools/links.py --elsewhere
+
+# --- other languages -----------------------------------------------------------------
+
+LANGUAGE = de
+PAGES = book/index
+
+messages: $(INSTALLED) ## what there is to translate on PAGES="book/index", into locale/LANGUAGE
+	@$(PY) tools/translation.py messages $(LANGUAGE) $(PAGES)
+
+translation: $(INSTALLED) $(VENDORED) ## build the book in LANGUAGE=de
+	@$(PY) tools/translation.py site $(LANGUAGE)
 
 clean: ## remove the built site; the environments stay
 	@rm -rf _build

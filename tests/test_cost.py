@@ -13,7 +13,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 from transformers import GPT2Config, GPT2LMHeadModel
 
-from rwkv_book import cost, minimal, transformer
+from rwkv_book import cost, minimal, rnn, transformer
 from rwkv_book.cost import ACCELERATORS, RWKV4, Shape
 from rwkv_book.model import RWKV, Config
 from rwkv_book.transformer import GPT
@@ -211,6 +211,15 @@ def test_cache_bytes_are_those_of_gpt2(shape):
 def test_the_state_is_as_large_as_the_cache_of_five_tokens(size):
     shape = RWKV4[size]
     assert cost.rwkv_state_bytes(shape) == cost.kv_cache_bytes(shape, tokens=5)
+    assert cost.break_even_tokens(shape) == 5
+    assert cost.break_even_tokens(shape, cache_bytes_per_number=4) == 2.5
+
+
+@every_shape
+def test_state_bytes_of_an_lstm_are_those_of_the_model(shape):
+    lstm = rnn.LSTM(rnn.Config(shape.vocabulary, shape.layers, shape.width))
+    _, state = lstm(torch.randint(shape.vocabulary, (1, 5)))
+    assert state.nbytes == cost.lstm_state_bytes(shape)
 
 
 def test_a_step_reads_all_weights_but_a_table_without_arithmetic():

@@ -15,10 +15,13 @@ In reading order:
     model        the same network to train, parallel in time
     tokenizer    text to tokens and back
     checkpoint   published files of weights: names, checks, downloads
+    states       what a model has read, as a file: to go on from, to put together
     corpora      the texts that the book trains on
     distributed  several processes train one model, in three ways
     training     batches, schedule, loop, held-out loss
+    ablations    what each part of training is for: without it, once
     contenders   what RWKV is compared with, at one size: to build, to load, to measure
+    memory       what a network still knows of a name that it read before
     cost         parameters, FLOPs, bytes, hours and money, in closed form
     calculator   what training costs, with sliders
     show         source code, figures and sliders in the chapters

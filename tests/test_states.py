@@ -1,0 +1,276 @@
+"""A state in a file is the one that was saved, or an error that says all against it."""
+
+import numpy as np
+import pytest
+import torch
+from safetensors.numpy import save_file
+
+from rwkv_book import checkpoint, minimal, states
+from rwkv_book.model import RWKV, Config
+from rwkv_book.states import Reading, StateError
+from rwkv_book.wkv import WkvState
+
+LENGTH = 37
+
+
+def random_model(layers=3, width=16, vocabulary=23, seed=0):
+    """A model whose layers all do something: none of its weights is zero."""
+    torch.manual_seed(seed)
+    model = RWKV(Config(vocabulary, layers, width)).requires_grad_(False)
+    for weights in model.parameters():
+        weights += 0.3 * torch.randn_like(weights)
+    return model
+
+
+@pytest.fixture(scope="module")
+def model():
+    return random_model()
+
+
+def params_of(model):
+    return {name: tensor.numpy() for name, tensor in model.state_dict().items()}
+
+
+def some_tokens(model, length=LENGTH, seed=1):
+    generator = torch.Generator().manual_seed(seed)
+    size = (1, length)
+    return torch.randint(model.config.vocabulary, size, generator=generator)
+
+
+def read_with_model(model, tokens):
+    logits, state = model(tokens)
+    return Reading(state, logits[:, -1], tokens.shape[1], "a note")
+
+
+def read_with_minimal(params, tokens):
+    state = minimal.initial_state(params)
+    for token in tokens[0].tolist():
+        logits, state = minimal.step(token, state, params)
+    return Reading(state, logits, tokens.shape[1], "a note")
+
+
+# Saving and loading
+
+
+def test_a_loaded_state_is_the_saved_one_bit_for_bit(model, tmp_path):
+    saved = read_with_model(model, some_tokens(model))
+    states.save(saved, tmp_path / "a.safetensors", model)
+    loaded = states.load(tmp_path / "a.safetensors", model)
+    assert torch.equal(loaded.state, saved.state)
+    assert torch.equal(loaded.logits, saved.logits)
+    assert (loaded.tokens, loaded.note) == (LENGTH, "a note")
+
+
+def test_prefix_from_a_file_and_suffix_equal_the_whole(model, tmp_path):
+    exact = random_model().double()
+    tokens = some_tokens(exact)
+    whole, end = exact(tokens)
+    states.save(read_with_model(exact, tokens[:, :20]), tmp_path / "a", exact)
+    loaded = states.load(tmp_path / "a", exact)
+    rest, rest_end = exact(tokens[:, 20:], loaded.state)
+    assert loaded.state.dtype == torch.float64
+    assert torch.allclose(rest, whole[:, 20:], rtol=0, atol=1e-10)
+    assert torch.allclose(rest_end, end, rtol=0, atol=1e-10)
+
+
+def test_minimal_goes_on_where_the_model_stopped_and_the_other_way(model, tmp_path):
+    params, tokens = params_of(model), some_tokens(model)
+    states.save(read_with_model(model, tokens[:, :20]), tmp_path / "a", model)
+    states.save(read_with_minimal(params, tokens[:, :20]), tmp_path / "b", params)
+    by_minimal = states.load(tmp_path / "a", params)
+    by_model = states.load(tmp_path / "b", model)
+    assert isinstance(by_minimal.state, np.ndarray)
+    assert by_model.state.shape == (1, *by_minimal.state.shape)
+    state = by_minimal.state
+    for token in tokens[0, 20:].tolist():
+        logits, state = minimal.step(token, state, params)
+    others, _ = model(tokens[:, 20:], by_model.state)
+    assert np.allclose(logits, others[0, -1], rtol=0, atol=1e-4)
+
+
+def test_the_state_before_the_first_token_can_be_kept(model, tmp_path):
+    reading = Reading(model.initial_state(), torch.zeros(1, 23), 0)
+    states.save(reading, tmp_path / "a", model)
+    assert torch.equal(states.load(tmp_path / "a", model).state, reading.state)
+
+
+def test_a_file_is_hardly_larger_than_its_numbers(model, tmp_path):
+    reading = read_with_model(model, some_tokens(model))
+    states.save(reading, tmp_path / "a", model)
+    numbers = reading.state.nbytes + reading.logits.nbytes
+    assert 0 < (tmp_path / "a").stat().st_size - numbers < 600
+
+
+# Fingerprints
+
+
+def test_a_fingerprint_depends_on_every_number_and_on_no_container():
+    model, other = random_model(), random_model()
+    same = states.fingerprint(model)
+    assert states.fingerprint(other) == same
+    assert states.fingerprint(params_of(model)) == same
+    assert states.fingerprint(dict(reversed(params_of(model).items()))) == same
+    assert states.fingerprint(random_model().double()) == same
+    other.blocks[2].time_mix.bonus[3] += 1e-6
+    assert states.fingerprint(other) != same
+
+
+def test_the_fingerprint_of_a_file_is_that_of_the_model_it_becomes():
+    path = checkpoint.shipped()
+    params, model = checkpoint.load(path), RWKV.load(path)
+    assert states.fingerprint(params) == states.fingerprint(model)
+
+
+# What does not fit
+
+
+def test_another_model_is_told_everything_that_is_wrong_at_once(model, tmp_path):
+    states.save(read_with_model(model, some_tokens(model)), tmp_path / "a", model)
+    other = random_model(layers=2, width=24, vocabulary=29).double()
+    with pytest.raises(StateError) as error:
+        states.load(tmp_path / "a", other)
+    ours, theirs = states.fingerprint(model)[:8], states.fingerprint(other)[:8]
+    assert error.value.problems == (
+        "state has 3 layers, these weights 2",
+        "state has 16 channels, these weights 24",
+        "state is float32, these weights need float64",
+        "logits has 23 tokens in the vocabulary, these weights 29",
+        "logits is float32, these weights need float64",
+        f"it was made by weights {ours}, these are {theirs}: read the text with these",
+    )
+    assert "6 problems" in str(error.value)
+
+
+def test_the_same_shape_trained_otherwise_is_another_model(model, tmp_path):
+    states.save(read_with_model(model, some_tokens(model)), tmp_path / "a", model)
+    with pytest.raises(StateError, match="it was made by weights"):
+        states.load(tmp_path / "a", random_model(seed=7))
+
+
+def test_a_file_without_our_tensors_and_metadata_is_refused(model, tmp_path):
+    save_file({"else": np.zeros(3, np.float32)}, tmp_path / "a")
+    with pytest.raises(StateError) as error:
+        states.load(tmp_path / "a", model)
+    found = str(error.value)
+    for part in (
+        "unexpected tensors: else",
+        "no tensor state",
+        "no tensor logits",
+        "no tokens were read",
+        "weights that it does not name",
+    ):
+        assert part in found
+
+
+@pytest.mark.parametrize("content", [b"", b"no safetensors at all", None])
+def test_what_can_not_be_read_is_an_error_of_the_same_kind(model, tmp_path, content):
+    path = tmp_path / "a"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(StateError, match="can be read"):
+        states.load(path, model)
+
+
+def test_a_truncated_file_is_refused(model, tmp_path):
+    states.save(read_with_model(model, some_tokens(model)), tmp_path / "a", model)
+    whole = (tmp_path / "a").read_bytes()
+    (tmp_path / "a").write_bytes(whole[:-10])
+    with pytest.raises(StateError, match="can be read"):
+        states.load(tmp_path / "a", model)
+
+
+@pytest.mark.parametrize("row", range(5))
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_poisoned_numbers_are_neither_saved_nor_loaded(model, tmp_path, row, bad):
+    reading = read_with_model(model, some_tokens(model))
+    reading.state[0, 1, row, 2] = bad
+    with pytest.raises(StateError, match=r"NaN or infinite numbers \(1\)"):
+        states.save(reading, tmp_path / "a", model)
+    assert not (tmp_path / "a").exists()
+
+
+def test_a_batch_is_refused_with_what_to_do(model, tmp_path):
+    tokens = some_tokens(model).repeat(2, 1)
+    with pytest.raises(StateError, match=r"one text at a time: state\[i : i \+ 1\]"):
+        states.save(read_with_model(model, tokens), tmp_path / "a", model)
+
+
+# Merging
+
+
+def seam(model, token):
+    """The state after one token, with nothing in its sums: only x_prev is left."""
+    _, state = model.step(torch.tensor([token]))
+    state[:, :, 1:4] = model.initial_state()[:, :, 1:4]
+    return state
+
+
+def apart_and_together(model, cut=20):
+    """Two parts of a text read apart, and the whole: states as (L,5,C)."""
+    tokens = some_tokens(model)
+    _, earlier = model(tokens[:, :cut])
+    _, later = model(tokens[:, cut:], seam(model, tokens[0, cut - 1]))
+    _, whole = model(tokens)
+    return earlier, later, LENGTH - cut, whole
+
+
+def values_of(state, layer):
+    """The sums of a layer without their scale: num · exp(log_scale), den · ..."""
+    sums = WkvState(*state[0, layer, 1:4])
+    return sums.average(), sums.den.log() + sums.log_scale
+
+
+def test_the_sums_of_the_first_layer_merge_exactly_and_the_others_do_not():
+    model = random_model().double()
+    earlier, later, steps, whole = apart_and_together(model)
+    merged = states.merge(earlier, later, steps, model)
+    for found, right in zip(values_of(merged, 0), values_of(whole, 0), strict=True):
+        assert torch.allclose(found, right, rtol=0, atol=1e-10)
+    for layer in (1, 2):
+        found, right = values_of(merged, layer)[0], values_of(whole, layer)[0]
+        assert (found - right).abs().max() > 1e-3
+
+
+def test_the_token_before_is_taken_from_the_later_text(model):
+    earlier, later, steps, whole = apart_and_together(model)
+    merged = states.merge(earlier, later, steps, model)
+    assert torch.equal(merged[:, :, [0, 4]], later[:, :, [0, 4]])
+    assert torch.allclose(merged[:, 0, 0], whole[:, 0, 0], atol=1e-5)
+
+
+def test_merging_leaves_both_states_as_they_were(model):
+    earlier, later, steps, _ = apart_and_together(model)
+    before = earlier.clone(), later.clone()
+    states.merge(earlier, later, steps, model)
+    assert torch.equal(earlier, before[0]) and torch.equal(later, before[1])
+
+
+def test_merging_is_the_same_for_minimal_and_for_batches(model):
+    earlier, later, steps, _ = apart_and_together(model)
+    merged = states.merge(earlier, later, steps, model)
+    alone = states.merge(earlier[0].numpy(), later[0].numpy(), steps, params_of(model))
+    assert np.array_equal(alone, merged[0].numpy())
+    twice = [torch.cat([state, state]) for state in (earlier, later)]
+    both = states.merge(*twice, steps, model)
+    assert torch.equal(both, torch.cat([merged, merged]))
+
+
+def test_nothing_read_before_changes_nothing(model):
+    _, later, steps, _ = apart_and_together(model)
+    merged = states.merge(model.initial_state(), later, steps, model)
+    assert torch.equal(merged, later)
+
+
+def test_merging_what_can_not_be_merged_says_why(model):
+    earlier, later, _, _ = apart_and_together(model)
+    with pytest.raises(ValueError, match="at least one token, not 0"):
+        states.merge(earlier, later, 0, model)
+    with pytest.raises(ValueError, match="two states of one shape"):
+        states.merge(earlier[0], later, 5, model)
+
+
+def test_decay_rates_are_those_of_every_layer_in_order(model):
+    rates = states.decay_rates(model)
+    assert rates.shape == (3, 16)
+    for layer, block in enumerate(model.blocks):
+        assert np.allclose(rates[layer], block.time_mix.log_decay_rate.exp())

@@ -72,7 +72,7 @@ def test_every_option_is_explained(command, capsys):
     names = {name.rstrip(",") for name, _ in options} - {"-h"}
     if command == "train":
         fields = {f"--{name.replace('_', '-')}" for name in vars(training.Run())}
-        assert names == fields | {"--folder", "--device", "--compile"}
+        assert names == fields | {"--folder", "--device", "--shard", "--compile"}
         text = " ".join(text.split())
         assert "(default: 0.002)" in text and "(default: runs/ and the name" in text
 
@@ -182,7 +182,7 @@ def test_training_again_changes_nothing_and_another_run_is_refused(trained, caps
 def test_the_options_reach_the_run(monkeypatch, tmp_path, capsys):
     asked = []
 
-    def train(run, folder, wkv, device):
+    def train(run, folder, wkv, device, ranks):
         asked.append((run, folder, device))
         raise FloatingPointError("the loss is nan at step 3: lower learning_rate")
 

@@ -31,6 +31,16 @@ except ImportError as error:  # nothing works; the doctor says what to do
 END_OF_TEXT = 0  # for bytes as training.py reads them, and in the 20B tokenizer
 WHOLE = "a whole number, 0 or more"
 
+SEVERAL = """
+Several processes share each batch when torchrun starts them; the result is the same:
+
+    torchrun --nproc-per-node 2 -m rwkv_book train --corpus pydoc --steps 200
+
+A run may go on with another number of them, with --shard or without. Machines that share
+a folder join with torchrun's --nnodes and --rdzv-endpoint; with its --max-restarts 3 the
+run goes on by itself when a process was lost.
+"""
+
 RUN_HELP = {
     "corpus": "what to read: shakespeare (5 MB, downloaded once) or pydoc (no network)",
     "layers": "blocks on top of each other",
@@ -98,7 +108,13 @@ def add_train(commands, asked_for):
         "checkpoint.pt, from which the same command goes on after an interruption, "
         "and at the end model.safetensors, in the layout of published RWKV-4 files."
     )
-    parser = commands.add_parser("train", help=summary, description=description)
+    parser = commands.add_parser(
+        "train",
+        help=summary,
+        description=description,
+        epilog=SEVERAL,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     parser.set_defaults(run=train)
     if not asked_for:  # the fields of Run come with PyTorch, which takes seconds
         return
@@ -132,6 +148,11 @@ def add_train(commands, asked_for):
         help="auto is cuda where there is one (default: auto)",
     )
     parser.add_argument(
+        "--shard",
+        action="store_true",
+        help="of several processes, each keeps only its part of the weights",
+    )
+    parser.add_argument(
         "--compile",
         action="store_true",
         help="compile the operator: faster, needs a C++ compiler and a first minute",
@@ -142,7 +163,7 @@ def train(chosen, command):
     """Carry out a run, write its model, say how well it predicts what it never read."""
     import torch
 
-    from rwkv_book import training
+    from rwkv_book import distributed, training
     from rwkv_book.wkv import wkv_chunked
 
     run = training.Run(
@@ -158,11 +179,13 @@ def train(chosen, command):
     if chosen.compile and device == "cpu" and not any(map(shutil.which, compilers)):
         raise ValueError("no C++ compiler was found: leave --compile out")
     wkv = training.fast_wkv() if chosen.compile else wkv_chunked
-    model, _ = training.train(run, folder, wkv, device)
     path = folder / "model.safetensors"
-    loss = training.export(model, run, path, command)
-    size = path.stat().st_size
-    print(f"{path}: {size:,} bytes, held-out loss {loss:.4f} nats per byte")
+    with distributed.started(device, chosen.shard) as ranks:
+        model, _ = training.train(run, folder, wkv, device, ranks=ranks)
+        loss = training.export(model, run, path, command, ranks)
+    if ranks.rank == 0:
+        size = path.stat().st_size
+        print(f"{path}: {size:,} bytes, held-out loss {loss:.4f} nats per byte")
 
 
 def add_generate(commands, asked_for):

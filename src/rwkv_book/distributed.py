@@ -14,7 +14,7 @@ border is 5CL numbers a sequence, however long it is. `wkv_across_ranks` and
 `shift_across_ranks` do it inside `model.RWKV`; gradients flow through both.
 
 `started` joins the processes that torchrun has started; `launch` starts some itself,
-on this machine. `cost.py` says in closed form what each way sends.
+on this machine, and `Traffic` counts what they send.
 """
 
 import copy
@@ -33,7 +33,7 @@ from torch.nn.functional import cross_entropy
 from torch.nn.parallel import DistributedDataParallel
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from rwkv_book.model import RWKV, Config, shift
+from rwkv_book.model import RWKV, shift
 from rwkv_book.wkv import (
     WkvState,
     check_arguments,
@@ -127,6 +127,9 @@ class Ranks(NamedTuple):
         return None if self.rank else tensor.cpu()
 
 
+ALONE = Ranks()
+
+
 def is_sharded(tensor):
     """Whether it is a DTensor: this rank's part of something larger."""
     return hasattr(tensor, "full_tensor")
@@ -152,9 +155,14 @@ def started(device="cpu", shard=False):
     if "RANK" not in os.environ:
         if shard:
             raise ValueError("one process has nobody to share with: use torchrun")
-        yield Ranks()
+        yield ALONE
         return
     if device == "cuda":
+        if int(os.environ["LOCAL_RANK"]) >= torch.cuda.device_count():
+            raise ValueError(
+                f"{os.environ['LOCAL_WORLD_SIZE']} processes need as many CUDA devices, "
+                f"and here are {torch.cuda.device_count()}: start fewer, or --device cpu"
+            )
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
     try:
         dist.init_process_group(
@@ -177,7 +185,7 @@ def started(device="cpu", shard=False):
 
 
 def stretch(tokens):
-    """Of all tokens (B,T) those of this rank, (B,T/n), one longer on the first ranks."""
+    """Of all tokens (B,T) those of this rank, (B,T/n); the first ranks round up."""
     if tokens.shape[1] < dist.get_world_size():
         raise ValueError(
             f"{tokens.shape[1]} tokens can't be split over {dist.get_world_size()} "

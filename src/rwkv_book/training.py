@@ -21,6 +21,7 @@ from torch.nn.functional import cross_entropy
 from tqdm import tqdm
 
 from rwkv_book import checkpoint, corpora, transformer
+from rwkv_book.distributed import ALONE, part
 from rwkv_book.model import RWKV, Config
 from rwkv_book.wkv import wkv_chunked, wkv_recurrent
 
@@ -181,34 +182,49 @@ def train(
     report=50,
     evaluate=1000,
     stop_after=None,
+    ranks=ALONE,
 ):
     """Carry out `run` in `folder`, going on from its last checkpoint: (model, log).
 
     Logs the loss every `report` steps and the held-out loss every `evaluate` steps,
     when a checkpoint is written too. `stop_after` ends this call, not the run, after so
-    many steps. ValueError where `folder` holds another run, FloatingPointError when the
-    loss is no longer a number.
+    many steps. Each of the `ranks` calls this; how many there are may change between
+    calls. ValueError where `folder` holds another run, FloatingPointError when the loss
+    is no longer a number.
     """
     folder, config = Path(folder), Config(VOCABULARY, run.layers, run.width)
-    corpus = corpora.load(run.corpus)
-    data = join(corpus.training)
-    begin(run, folder)
+    ranks.check(run.batch)
+    with ranks.one_first():
+        corpus = corpora.load(run.corpus)
+        data = join(corpus.training)
+        begin(run, folder)
     torch.manual_seed(run.seed)
-    model = RWKV(config, wkv=wkv).to(device)
+    model = RWKV(config, wkv=wkv)
+    spread = ranks.spread(model, device)
     optimizer = make_optimizer(model, run)
-    step, log = resume(folder, model, optimizer, device)
+    step, log = resume(folder, model, optimizer)
+    ranks.agree(step)
     last = run.steps if stop_after is None else min(run.steps, step + stop_after)
     losses, since = [], time.perf_counter()
-    bar = tqdm(total=run.steps, initial=step, unit="step", desc=corpus.name)
+    bar = tqdm(
+        total=run.steps,
+        initial=step,
+        unit="step",
+        desc=corpus.name,
+        disable=ranks.rank > 0,
+    )
     with bar:
         while step < last:
-            inputs, targets = (x.to(device) for x in windows(data, run, step))
-            losses.append(training_step(model, optimizer, inputs, targets, run, step))
+            inputs, targets = (
+                ranks.share(x).to(device) for x in windows(data, run, step)
+            )
+            losses.append(training_step(spread, optimizer, inputs, targets, run, step))
             step += 1
             bar.update()
             if step % report == 0 or step % evaluate == 0 or step == last:
-                loss = torch.stack(losses).mean().item()
-                speed = inputs.numel() * len(losses) / (time.perf_counter() - since)
+                loss = ranks.mean(torch.stack(losses).mean()).item()
+                read = run.batch * run.length * len(losses)
+                speed = read / (time.perf_counter() - since)
                 check_loss(loss, step, run)
                 bar.set_postfix_str(f"loss {loss:.3f} nats/byte, {speed:.0f} bytes/s")
                 log.append(
@@ -218,23 +234,30 @@ def train(
             if step % evaluate == 0 or step == last:
                 loss, per_work = held_out_loss(model, corpus.validation)
                 check_loss(loss, step, run)
-                bar.write(f"step {step}: held-out loss {loss:.4f} nats per byte")
                 log[-1] |= {"held_out_loss": loss, "held_out_works": per_work}
-                save_checkpoint(folder, model, optimizer, step, log)
+                save_checkpoint(folder, model, optimizer, step, log, ranks)
+                if ranks.rank == 0:
+                    bar.write(f"step {step}: held-out loss {loss:.4f} nats per byte")
                 since = time.perf_counter()
     return model, log
 
 
-def export(model, run, path, command):
+def export(model, run, path, command, ranks=ALONE):
     """Write the weights as a published file in float16; its held-out loss in nats.
 
     The loss is that of the rounded weights, as a reader of the file gets them. It is in
-    the file's metadata too, beside the run and the command that began it.
+    the file's metadata too, beside the run and the command that began it. Each of the
+    `ranks` that trained the model calls this.
     """
-    checkpoint.save(model.state_dict(), path, "float16")
+    weights = ranks.whole(model.state_dict())
+    with ranks.one_first():
+        if ranks.rank == 0:
+            checkpoint.save(weights, path, "float16")
     wkv, device = model.blocks[0].time_mix.wkv, next(model.parameters()).device
     held_out = corpora.load(run.corpus).validation
-    loss, _ = held_out_loss(RWKV.load(path, wkv, device), held_out)
+    rounded = RWKV.load(path, wkv)
+    ranks.spread(rounded, device)
+    loss, _ = held_out_loss(rounded, held_out)
     metadata = {
         "tokens": f"bytes of UTF-8; {END_OF_TEXT} is the end of a text",
         "corpus": run.corpus,
@@ -243,7 +266,8 @@ def export(model, run, path, command):
         "run": json.dumps(asdict(run)),
         "command": command,
     }
-    checkpoint.save(model.state_dict(), path, "float16", metadata)
+    if ranks.rank == 0:
+        checkpoint.save(weights, path, "float16", metadata)
     return loss
 
 
@@ -270,20 +294,32 @@ def check_loss(loss, step, run):
         raise FloatingPointError(f"the loss is {loss} at step {step}: {advice}")
 
 
-def resume(folder, model, optimizer, device):
+def resume(folder, model, optimizer):
     """Load the last checkpoint, if there is one: (steps done, log so far)."""
     path = folder / "checkpoint.pt"
     if not path.exists():
         return 0, []
-    saved = torch.load(path, map_location=device, weights_only=True)
-    model.load_state_dict(saved["model"])
+    # not read but mapped: of sharded tensors each process reads only its part
+    saved = torch.load(path, map_location="cpu", mmap=True, weights_only=True)
+    now = model.state_dict()
+    model.load_state_dict(
+        {name: part(whole, now[name]) for name, whole in saved["model"].items()}
+    )
+    parameters = [p for group in optimizer.param_groups for p in group["params"]]
+    for number, moments in saved["optimizer"]["state"].items():
+        for name, whole in moments.items():  # the count of steps is no moment
+            like = parameters[number] if whole.ndim else whole
+            moments[name] = part(whole, like)
     optimizer.load_state_dict(saved["optimizer"])
     return saved["step"], saved["log"]
 
 
-def save_checkpoint(folder, model, optimizer, step, log):
+def save_checkpoint(folder, model, optimizer, step, log, ranks):
     """Write checkpoint.pt and log.json; killed at any moment, whole files remain."""
-    weights, moments = model.state_dict(), optimizer.state_dict()
+    weights = ranks.whole(model.state_dict())
+    moments = ranks.whole(optimizer.state_dict())
+    if ranks.rank > 0:
+        return
     saved = {"model": weights, "optimizer": moments, "step": step, "log": log}
     torch.save(saved, folder / "checkpoint.part")
     os.replace(folder / "checkpoint.part", folder / "checkpoint.pt")

@@ -36,9 +36,9 @@ Several processes share each batch when torchrun starts them; the result is the 
 
     torchrun --nproc-per-node 2 -m rwkv_book train --corpus pydoc --steps 200
 
-A run may go on with another number of them, with --shard or without. Machines that share
-a folder join with torchrun's --nnodes and --rdzv-endpoint; with its --max-restarts 3 the
-run goes on by itself when a process was lost.
+A run may go on with another number of them, with --shard or without. Machines that
+share a folder join with torchrun's --nnodes and --rdzv-endpoint. With its option
+--max-restarts 3 a run goes on by itself when a process was lost.
 """
 
 RUN_HELP = {

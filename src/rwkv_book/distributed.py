@@ -20,6 +20,7 @@ on this machine, and `Traffic` counts what they send.
 import copy
 import multiprocessing
 import os
+import signal
 import tempfile
 import time
 from contextlib import contextmanager
@@ -33,6 +34,7 @@ from torch.nn.functional import cross_entropy
 from torch.nn.parallel import DistributedDataParallel
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from rwkv_book import cost
 from rwkv_book.model import RWKV, shift
 from rwkv_book.wkv import (
     WkvState,
@@ -43,6 +45,9 @@ from rwkv_book.wkv import (
 )
 
 PATIENCE = timedelta(minutes=10)  # for a rank that is slow, before it counts as lost
+GO_ON = (
+    "Start all of them again, as many as you like: they go on from the last checkpoint"
+)
 
 
 class LostRank(ConnectionError):
@@ -158,12 +163,14 @@ def started(device="cpu", shard=False):
         yield ALONE
         return
     if device == "cuda":
-        if int(os.environ["LOCAL_RANK"]) >= torch.cuda.device_count():
+        number, devices = int(os.environ["LOCAL_RANK"]), torch.cuda.device_count()
+        if number >= devices:
             raise ValueError(
-                f"{os.environ['LOCAL_WORLD_SIZE']} processes need as many CUDA devices, "
-                f"and here are {torch.cuda.device_count()}: start fewer, or --device cpu"
+                f"no CUDA device for process {number} of this machine, which has "
+                f"{devices}: start as many processes, or use --device cpu"
             )
-        torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
+        torch.cuda.set_device(number)
+    before = signal.signal(signal.SIGTERM, asked_to_stop)
     try:
         dist.init_process_group(
             "nccl" if device == "cuda" else "gloo", timeout=PATIENCE
@@ -173,12 +180,15 @@ def started(device="cpu", shard=False):
     except RuntimeError as error:
         if not (isinstance(error, dist.DistError) or "gloo" in str(error)):
             raise
-        reason = str(error).splitlines()[0]
-        raise LostRank(
-            f"process {os.environ['RANK']} lost another one, and stops. Start all "
-            "again, as many as you like: they go on from the last checkpoint. "
-            f"({reason})"
-        ) from error
+        reason = str(error).split(". ")[0]
+        raise LostRank(f"another process was lost ({reason}). {GO_ON}") from error
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def asked_to_stop(*signal_and_frame):
+    """What torchrun does to all others when a process has ended too early."""
+    raise LostRank(f"asked to stop, as when another process was lost. {GO_ON}")
 
 
 # A sequence that no rank holds whole
@@ -295,6 +305,65 @@ def sum_gradients(model):
         gradient.copy_(summed.view_as(gradient))
 
 
+# What is sent, in closed form, and how long that takes
+
+
+def payload_bytes(way, shape, batch, ranks, bytes_per_number=4):
+    """What each rank puts into each kind of message of a step: [{kind: bytes}].
+
+    `shape` is a model's, `batch` counts all sequences. FSDP2 gathers the weights of a
+    block forward and again backward, and those outside of blocks once; it adds zeros to
+    tensors whose first axis `ranks` does not divide, which are not counted here.
+    """
+    weights = cost.rwkv_parameters(shape) * bytes_per_number
+    outside = 2 * (shape.vocabulary + 2) * shape.width * bytes_per_number
+    state = cost.rwkv_state_bytes(shape, bytes_per_number) * batch
+    if way == "data":
+        return [{"all_reduce": weights}] * ranks
+    if way == "shard":
+        gathered = 2 * weights - outside
+        return [{"all_gather": gathered, "reduce_scatter": weights}] * ranks
+    borders = [(rank > 0) + (rank < ranks - 1) for rank in range(ranks)]
+    return [{"send": state * count, "all_reduce": weights} for count in borders]
+
+
+def sent_bytes(payload, ranks):
+    """What of {kind: bytes} leaves a rank when the ranks pass pieces on in a ring."""
+    once = (ranks - 1) / ranks
+    leaves = {"all_reduce": 2 * once, "all_gather": once, "reduce_scatter": once}
+    return sum(leaves.get(kind, 1) * size for kind, size in payload.items())
+
+
+def compute_seconds(parameters, tokens, ranks, flops_per_second):
+    """6ND shared by all ranks; `flops_per_second` is what one of them reaches."""
+    return cost.training_flops(parameters, tokens) / (ranks * flops_per_second)
+
+
+def all_reduce_seconds(parameters, ranks, bytes_per_second, bytes_per_number=4):
+    """2(n-1)/n of the gradients, over what leaves a rank in a second."""
+    payload = {"all_reduce": parameters * bytes_per_number}
+    return sent_bytes(payload, ranks) / bytes_per_second
+
+
+def break_even_tokens(ranks, flops_per_second, bytes_per_second, bytes_per_number=4):
+    """The tokens of a rank in a step for which sending takes as long as computing.
+
+    The size of the model cancels: each parameter is sent once and used by each token.
+    """
+    sending = all_reduce_seconds(1, ranks, bytes_per_second, bytes_per_number)
+    return sending / compute_seconds(1, 1, 1, flops_per_second)
+
+
+def pipeline_idle(layers, ranks):
+    """(n-1) / (L+n-1): the part of the time that ranks wait if they pass states late.
+
+    That is, if a rank begins a layer when the one before has ended it. With sums that
+    are passed on first, as in `wkv_across_ranks`, only n-1 short messages are waited
+    for in each layer.
+    """
+    return (ranks - 1) / (layers + ranks - 1)
+
+
 # Processes of this machine, and what they send
 
 
@@ -302,7 +371,7 @@ class Traffic(TorchDispatchMode):
     """Counts what this rank puts into each kind of message, in `payload_bytes`.
 
     That is the whole tensor that is summed, gathered or scattered, and what is sent to
-    one other rank. `cost.sent_bytes` says how much of it leaves the rank.
+    one other rank. `sent_bytes` says how much of it leaves the rank.
     """
 
     KINDS: ClassVar = {  # the operator's name: our name, and its argument that is whole

@@ -167,21 +167,26 @@ def records(tree):
     for path in sorted((tree.root / "benchmarks" / "results").glob("*.json")):
         content = json.loads(path.read_text("utf-8"))
         name = str(path.relative_to(tree.root))
-        made = (content["commit"].removesuffix("+"), content["date"])
         if content["question"] == "notebooks":
             for row in content["rows"]:
-                yield Record(f"{name}: {row['notebook']}", row["notebook"], *made)
+                title = f"{name}: {row['notebook']}"
+                yield Record(title, row["notebook"], *made(row))
             continue
         question = content["question"].replace("-", "_")
         asked = [stem for stem in scripts if question.startswith(stem)]
         if not asked:
             raise ValueError(f"{name}: no script in benchmarks/ asks {question}")
-        yield Record(name, f"benchmarks/{max(asked, key=len)}.py", *made)
+        yield Record(name, f"benchmarks/{max(asked, key=len)}.py", *made(content))
     models = tree.root / "src" / "rwkv_book" / "models"
     for path in sorted(models.glob("*.safetensors")):
         name = str(path.relative_to(tree.root))
         # A model holds no commit: it is as old as its last change here.
         yield Record(name, trained_by(path), *tree.last_change(name))
+
+
+def made(content):
+    """(commit, date); the + of a commit says that files had changed since."""
+    return content["commit"].removesuffix("+"), content["date"]
 
 
 def trained_by(path):

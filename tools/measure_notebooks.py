@@ -1,8 +1,11 @@
 """Run every notebook of the book within a limit of memory; record what each takes.
 
-    python tools/measure_notebooks.py --record   measure, record, write the tables
-    python tools/measure_notebooks.py            measure: over the limit is a failure
-    python tools/measure_notebooks.py --tables   write the tables from the record
+    python tools/measure_notebooks.py [notebook ...]
+    python tools/measure_notebooks.py --record [notebook ...]
+    python tools/measure_notebooks.py --tables
+
+The second keeps the numbers in benchmarks/results/notebooks.json and writes them into
+the pages; the third writes the pages from the record alone.
 
 A notebook gets a fresh kernel on two cores and an empty cache. Twenty times a second
 the memory of the kernel and of all that it started is added up, and when that is over
@@ -38,13 +41,18 @@ PAGES = ("book/appendix/notebooks.md", "book/workshop/jupyterhub.md")
 LIMIT = 1024  # MiB
 CORES = 2
 PEOPLE = 30
+# The system's own record of a process's peak (ru_maxrss would count its parent's too).
 SPENT = """
-import json, resource, sys
-own = resource.getrusage(resource.RUSAGE_SELF)
-started = resource.getrusage(resource.RUSAGE_CHILDREN)
-peak = own.ru_maxrss * (1 if sys.platform == "darwin" else 1024)
-seconds = sum(one.ru_utime + one.ru_stime for one in (own, started))
-print(json.dumps([peak, seconds]))
+import json, pathlib, resource
+status = pathlib.Path("/proc/self/status")
+if status.exists():
+    lines = dict(line.split(":", 1) for line in status.read_text().splitlines())
+    peak = int(lines["VmHWM"].split()[0]) * 1024
+else:
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+who = resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN
+times = [resource.getrusage(one) for one in who]
+print(json.dumps([peak, sum(one.ru_utime + one.ru_stime for one in times)]))
 """
 
 
@@ -74,17 +82,19 @@ def memory_of(processes):
 
 @contextmanager
 def watching(limit):
-    """Kills what this process started when together it holds more than `limit` bytes.
+    """Kills what is started meanwhile when it holds more than `limit` bytes together.
 
     Gives {"peak": bytes}, the highest that was seen.
     """
     import psutil
 
     seen, done = {"peak": 0}, threading.Event()
+    before = set(psutil.Process().children(recursive=True))
 
     def watch():
         while not done.wait(0.05):
-            started = psutil.Process().children(recursive=True)
+            running = psutil.Process().children(recursive=True)
+            started = [process for process in running if process not in before]
             seen["peak"] = max(seen["peak"], memory_of(started))
             if seen["peak"] > limit:
                 for process in started:
@@ -182,7 +192,11 @@ def size_of(folder):
     return math.ceil(sum(path.stat().st_size for path in files) / 1e6)
 
 
-def record(rows):
+def record(row):
+    """Keep a row in place of the notebook's last one, with where it comes from.
+
+    Rows from another machine or of notebooks that are gone are dropped.
+    """
     sys.path.insert(0, str(ROOT / "benchmarks"))
     import measure as benchmark
 
@@ -195,17 +209,28 @@ def record(rows):
         "versions": {name: version(name) for name in ("torch", "numpy", "jupyterlab")},
         "commit": benchmark.commit(),
         "date": date.today().isoformat(),
-        "environment_mb": size_of(Path(sys.prefix)),
-        "server_mib": server_memory(),
-        "rows": rows,
     }
+    old = json.loads(RECORD.read_text()) if RECORD.exists() else {}
+    if old.get("device") != content["device"]:
+        old = {}
+    content["environment_mb"] = old.get("environment_mb") or size_of(Path(sys.prefix))
+    content["server_mib"] = old.get("server_mib") or server_memory()
+    rows = {one["notebook"]: one for one in old.get("rows", [])}
+    rows[row["notebook"]] = {
+        **row,
+        "commit": content["commit"],
+        "date": content["date"],
+    }
+    listed = [str(path.relative_to(ROOT)) for path in listed_notebooks()]
+    content["rows"] = [rows[name] for name in listed if name in rows]
     RECORD.write_text(json.dumps(content, indent=1) + "\n")
 
 
-def measure_all(paths):
+def measure_all(paths, keep):
+    """Measure one after the other; the messages of those that failed."""
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:CORES])
-    rows, failures = [], []
+    failures = []
     with tempfile.TemporaryDirectory() as cache:
         os.environ["XDG_CACHE_HOME"] = cache
         for path in paths:
@@ -215,13 +240,14 @@ def measure_all(paths):
                 failures.append(str(failure))
                 print(failure, file=sys.stderr, flush=True)
                 continue
-            rows.append(row)
+            if keep:
+                record(row)
             print(
                 f"{row['notebook']}: {row['seconds']:.0f} s, "
                 f"{row['peak_mib']} MiB at its peak",
                 flush=True,
             )
-    return rows, failures
+    return failures
 
 
 # --- what a class takes -----------------------------------------------------------
@@ -327,10 +353,8 @@ def main():
     failures = []
     if not options.tables:
         paths = [path.resolve() for path in options.notebooks] or listed_notebooks()
-        rows, failures = measure_all(paths)
-        if options.record and not failures:
-            record(rows)
-    if (options.record or options.tables) and not failures:
+        failures = measure_all(paths, options.record)
+    if options.record or options.tables:
         content = json.loads(RECORD.read_text("utf-8"))
         for page in PAGES:
             path = ROOT / page

@@ -23,7 +23,6 @@ With --ship the larger networks of the first seed replace those that come with t
 
 import argparse
 import json
-import shutil
 import statistics
 import time
 from dataclasses import asdict, dataclass, replace
@@ -34,7 +33,7 @@ import measure
 import torch
 from tqdm import tqdm
 
-from rwkv_book import contenders, corpora
+from rwkv_book import checkpoint, contenders, corpora
 from rwkv_book.fused import wkv_fused
 from rwkv_book.model import Config
 from rwkv_book.training import (
@@ -100,15 +99,15 @@ class Budget:
 
 BUDGETS = {
     "tiny": Budget(
-        sizes={"smaller": (2, 32), "larger": (2, 48)},
-        steps=80,
-        batch=8,
-        length=128,
-        rates=(3e-3, 1.2e-2),
-        tuning_steps=40,
+        sizes={"smaller": (2, 32), "larger": (2, 64)},
+        steps=240,
+        batch=4,
+        length=64,
+        rates=(4e-3, 1.6e-2),
+        tuning_steps=80,
         longest=1024,
         stretches=4,
-        held_out=16_384,
+        held_out=8_192,
     ),
     "cpu": Budget(
         sizes={"smaller": (4, 64), "larger": (4, 128)}, steps=640, batch=8, length=256
@@ -343,6 +342,18 @@ def table(rows):
     ]
 
 
+def ship(path, name, works, length=16_384):
+    """Put a file of weights into the book, with the loss of what is in it, rounded, on
+    the beginning of a work."""
+    network, (work, *_) = contenders.read(path, wkv_fused), works
+    excerpt = {work: works[work][:length]}
+    loss, _ = contenders.windowed_loss(network, excerpt)
+    known = checkpoint.metadata(path)
+    known["excerpt"] = f"{loss:.5f} nats per byte, the first {length} of {work}"
+    contenders.path(name).parent.mkdir(exist_ok=True)
+    contenders.save(network, name, contenders.path(name), known)
+
+
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -378,5 +389,4 @@ if __name__ == "__main__":
         )
     if options.ship:
         for name in contenders.NAMES:
-            contenders.path(name).parent.mkdir(exist_ok=True)
-            shutil.copyfile(comparison.weights(name), contenders.path(name))
+            ship(comparison.weights(name), name, comparison.held_out)

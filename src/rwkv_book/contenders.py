@@ -16,7 +16,7 @@ import json
 import math
 from bisect import bisect_left
 from dataclasses import asdict
-from functools import partial
+from functools import cache, partial
 from importlib.resources import files
 from pathlib import Path
 from typing import NamedTuple
@@ -189,6 +189,7 @@ def make(name, config, wkv=wkv_chunked):
     return network(config, wkv) if name == "rwkv" else network(config)
 
 
+@cache
 def shape(name, size, context=CONTEXT):
     """The Config that gives `name` the parameters of an RWKV of the Config `size`.
 
@@ -215,7 +216,7 @@ def shape(name, size, context=CONTEXT):
 
 def nearest(budget, count, config_of, step=1):
     """Of config_of(step), config_of(2·step) ... the one whose count is nearest."""
-    sizes = range(step, budget, step)
+    sizes = range(step, 2 * math.isqrt(budget), step)  # of a matrix with others
     above = bisect_left(sizes, budget, key=lambda n: count(config_of(n)))
     near = [config_of(n) for n in sizes[max(0, above - 1) : above + 1]]
     return min(near, key=lambda config: abs(count(config) - budget))

@@ -2,6 +2,10 @@
 
 import re
 
+import sphinx_light
+import sphinx_live
+import sphinx_reading
+
 # Text between backticks, or a character that reStructuredText would read as markup.
 CODE_OR_MARKUP = re.compile(r"(`[^`]*`)|([*|]|(?<=\w)_(?!\w))")
 
@@ -52,4 +56,6 @@ def setup(app):
     # Before napoleon, which runs at 500 and indents what it writes.
     app.connect("autodoc-process-docstring", read_as_plain_text, priority=400)
     app.connect("autodoc-skip-member", skip_field_numbers)
+    for part in (sphinx_reading, sphinx_light, sphinx_live):
+        part.setup(app)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

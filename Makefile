@@ -4,6 +4,7 @@
 PYTHON ?= $(firstword $(shell command -v python3.11 python3 python))
 PORT ?= 8000
 NOTEBOOKS ?=
+BUDGET ?= cpu
 
 # A CPU build of PyTorch: the ordinary Linux wheel brings gigabytes of CUDA libraries.
 TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
@@ -19,7 +20,7 @@ CLEAN_SITE := _build/html _build/.doctrees _build/jupyter_execute
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .PHONY: help env book serve lab notebooks participant test lint unit check-notebooks \
-  check-site bench limits freshness links messages translation clean FORCE
+  check-site bench comparison limits freshness links messages translation clean FORCE
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -122,6 +123,9 @@ check-site: $(SITE) ## build the site strictly, follow its links, look at every 
 bench: $(INSTALLED) ## measure on this CPU, and record it in benchmarks/results
 	@for question in operator_forms chunks training_step generation squared_relu_zeros; do \
 	  $(PY) benchmarks/$$question.py || exit 1; done
+
+comparison: $(INSTALLED) ## train five networks on equal terms, and record it (80 minutes; BUDGET=tiny: two)
+	@$(PY) benchmarks/training_comparison.py --budget $(BUDGET)
 
 # --- what need not hold up a change --------------------------------------------------
 

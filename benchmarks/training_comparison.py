@@ -30,6 +30,7 @@ from itertools import product
 from pathlib import Path
 
 import measure
+import numpy as np
 import torch
 from tqdm import tqdm
 
@@ -311,6 +312,23 @@ def row(size, name, units, speed):
     }
 
 
+def counting_loss(data, works, before):
+    """Nats per byte for one who only counted, in the training text, which byte follows
+    which `before` bytes; one more of each 256th keeps a new one possible."""
+
+    def codes(data):  # of each byte with those before it
+        places = range(before + 1)
+        runs = (data[place : len(data) - before + place] for place in places)
+        return sum(
+            run.astype(np.int64) * 256 ** (before - i) for i, run in enumerate(runs)
+        )
+
+    counts = np.bincount(codes(data), minlength=256 ** (before + 1)).reshape(-1, 256)
+    seen = np.concatenate([codes(join({name: works[name]})[:-1]) for name in works])
+    likely = (counts.ravel()[seen] + 1 / 256) / (counts.sum(1)[seen // 256] + 1)
+    return float(-np.log(likely).mean())
+
+
 def over_seeds(losses):
     """All of them, their mean and its standard error; None where there are none."""
     if None in losses:
@@ -386,6 +404,10 @@ if __name__ == "__main__":
             budget=options.budget,
             plan=asdict(budget),
             tuning=tuned,
+            counting={
+                before: counting_loss(comparison.data, comparison.held_out, before)
+                for before in range(3)
+            },
         )
     if options.ship:
         for name in contenders.NAMES:

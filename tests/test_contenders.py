@@ -1,5 +1,6 @@
 """Five networks that are compared: one size, one interface, one way to be judged."""
 
+import math
 import re
 import sys
 from dataclasses import replace
@@ -361,3 +362,12 @@ def test_what_is_saved_is_read_back_rounded_to_float16(name, tmp_path):
 def test_a_contender_that_is_none_is_named():
     with pytest.raises(ValueError, match="'mamba'"):
         contenders.load("mamba")
+
+
+def test_counting_is_judged_by_what_followed_in_the_training_text():
+    """After `a` came b three times of four, and one part in 256 of one more."""
+    data = training.join({"one": b"abababac"})
+    loss = training_comparison.counting_loss(data, {"two": b"ab"}, before=1)
+    first = (1 + 1 / 256) / (1 + 1)  # a text begins once, with an a
+    wanted = -math.log((3 + 1 / 256) / (4 + 1)) - math.log(first)
+    assert loss == pytest.approx(wanted / 2)

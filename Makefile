@@ -19,7 +19,7 @@ CLEAN_SITE := _build/html _build/.doctrees _build/jupyter_execute
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help env book serve lab notebooks participant test lint unit check-notebooks \
+.PHONY: help env book serve offline pdf lab notebooks participant test lint unit check-notebooks \
   check-site bench comparison limits freshness links messages translation clean FORCE
 
 help: ## this list
@@ -82,6 +82,12 @@ $(SITE): _build/sources $(shell $(SOURCES)) $(INSTALLED) $(VENDORED)
 	@rm -rf $(CLEAN_SITE)
 	@.venv/bin/jupyter-book build . -W -n --keep-going
 	@touch $@
+
+offline: $(SITE) ## the site as a zip that opens from a USB stick, without a network
+	@$(PY) tools/offline.py
+
+pdf: $(SITE) ## the whole book as one PDF (needs Chromium)
+	@$(PY) tools/pdf.py
 
 lab: $(INSTALLED) ## open the notebooks in JupyterLab
 	@.venv/bin/jupyter-lab --notebook-dir book

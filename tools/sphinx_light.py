@@ -33,8 +33,9 @@ def finish(app, exception):
     if exception or app.builder.format != "html":
         return
     site = Path(app.outdir)
-    script = site / "_static" / "scripts" / "fontawesome.js"
-    drawings = script.read_text(encoding="utf-8")
+    icons = site / "_static" / "scripts" / "fontawesome.js"
+    drawings = icons.read_text(encoding="utf-8")
+    icons.unlink()
     for page in site.rglob("*.html"):
         if "vendor" in page.relative_to(site).parts:
             continue

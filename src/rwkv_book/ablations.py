@@ -25,8 +25,8 @@ from rwkv_book.training import (
 from rwkv_book.wkv import wkv_chunked
 
 SMALL = Run(
-    corpus="pydoc", layers=2, width=64, steps=60, batch=8, length=64,
-    learning_rate=4e-3, final_learning_rate=2e-4, warm_up=6,
+    corpus="pydoc", layers=2, width=64, steps=40, batch=8, length=64,
+    learning_rate=4e-3, final_learning_rate=2e-4, warm_up=4,
 )  # fmt: skip
 ANY_LENGTH = 1e9  # no gradient is as long
 

@@ -1,0 +1,283 @@
+"""Exercises of chapter 7, training."""
+
+import math
+from dataclasses import replace
+from itertools import pairwise
+from statistics import mean
+
+import torch
+from torch.nn.functional import cross_entropy
+
+from rwkv_book import cost
+from rwkv_book.ablations import SMALL, Truncated, gradient, learn, relative_error
+from rwkv_book.exercises import Wrong, exercise, number_of, wrong_unless
+from rwkv_book.model import RWKV, Config
+from rwkv_book.training import Run
+
+GPUS = 64
+BETTER = 0.1  # nats per byte, in SMALL
+SCHEDULE = Run(steps=100, warm_up=10, learning_rate=4e-3, final_learning_rate=1e-3)
+
+
+@exercise("07.1")
+def loss(answer):
+    """The mean of -ln ½ three times and -ln 1/256 once."""
+    answer = number_of(answer)
+    right = (3 * math.log(2) + math.log(256)) / 4
+    mistakes = {
+        right * 4: "That is the sum; the loss is the mean over the four bytes.",
+        right / math.log(2): "Those are bits, with logarithms to base 2: the loss is "
+        "in nats.",
+        right / math.log(10): "Those are logarithms to base 10.",
+        -right: "The sign is turned: -ln p is positive.",
+        -math.log((1.5 + 1 / 256) / 4): "You took the mean of the probabilities and "
+        "then the logarithm; it is the other way round.",
+        math.log(2): "The fourth byte is missing: it came, so it counts.",
+        math.exp(right): "That is the perplexity, e to the loss.",
+    }
+    for value, sentence in mistakes.items():
+        wrong_unless(not math.isclose(answer, value, rel_tol=5e-3), sentence)
+    wrong_unless(
+        math.isclose(answer, right, rel_tol=5e-3),
+        f"{answer:g} it is not: add up four times -ln p, and divide by 4.",
+    )
+    return (
+        f"{right:.2f}: one byte that the model thought impossible costs as much as "
+        "eight coin tosses, and there were three others."
+    )
+
+
+@exercise("07.2")
+def sent(answer):
+    """What one of 64 GPUs sends in a step of RWKV-4 169M, bfloat16, in a ring."""
+    answer = number_of(answer)
+    parameters = cost.rwkv_parameters(cost.RWKV4["169M"])
+    right = 2 * (GPUS - 1) / GPUS * 2 * parameters
+    mistakes = {
+        right / 2: "That is half: a ring goes round twice, first to add up the parts, "
+        "then to tell everybody the sums. Or did you count one byte a number?",
+        right * 2: "That is twice as much: bfloat16 has 2 bytes a number, not 4.",
+        4 * parameters: "Nearly: a GPU does not send itself its own part. Of n parts "
+        "n - 1 travel.",
+        right * GPUS: "That is what all GPUs send together.",
+        right / GPUS: "Every GPU sends a part of 1/n, but n - 1 times a round.",
+        2 * parameters: "That is the size of the gradients: what travels is each part, "
+        "n - 1 times in each of two rounds.",
+    }
+    for value, sentence in mistakes.items():
+        wrong_unless(not math.isclose(answer, value, rel_tol=2e-3), sentence)
+    wrong_unless(
+        math.isclose(answer, right, rel_tol=2e-3),
+        f"{answer:,.0f} it is not. In bytes: two rounds, n - 1 parts each, of 1/n of "
+        "the gradients.",
+    )
+    return (
+        f"{right / 1e6:.0f} MB a step, however many tokens the step has read. With "
+        "1,000 GPUs it would hardly be more."
+    )
+
+
+def small_network():
+    """A model in double precision all of whose layers do something."""
+    torch.manual_seed(7)
+    network = RWKV(Config(256, 2, 8)).double()
+    for weights in network.parameters():
+        if weights.ndim == 2:
+            torch.nn.init.normal_(weights, std=0.5)
+    return network
+
+
+def by_piece(model, inputs, targets, through, carry=True):
+    """For each piece its tokens, and the gradients of the sum of its -ln p."""
+    state, found = None, []
+    for piece, asked in zip(
+        inputs.split(through, 1), targets.split(through, 1), strict=True
+    ):
+        logits, after = model(piece, state)
+        state = after.detach() if carry else None
+        nats = cross_entropy(logits.flatten(0, 1), asked.flatten(), reduction="sum")
+        gradients = torch.autograd.grad(nats, list(model.parameters()))
+        found.append((asked.numel(), gradients))
+    return found
+
+
+def combined(model, pieces, weight):
+    """The gradients of all pieces, each times weight(its tokens): {name: tensor}."""
+    names = [name for name, _ in model.named_parameters()]
+    sums = [
+        sum(
+            weight(tokens) * gradient
+            for (tokens, _), gradient in zip(pieces, of_one, strict=True)
+        )
+        for of_one in zip(*(gradients for _, gradients in pieces), strict=True)
+    ]
+    return dict(zip(names, sums, strict=True))
+
+
+@exercise("07.3")
+def backward_in_pieces(answer):
+    """Truncated backpropagation that holds one piece in memory at a time."""
+    wrong_unless(
+        callable(answer), "It should be a function: model, inputs, targets, through."
+    )
+    tokens = torch.randint(256, (2, 23), generator=torch.Generator().manual_seed(1))
+    inputs, targets, through = tokens[:, :-1], tokens[:, 1:], 5
+    network = small_network()
+    calls, forward = [], network.forward
+
+    def counted(piece, state=None):
+        calls.append(piece.shape[1])
+        return forward(piece, state)
+
+    network.forward = counted
+    try:
+        answer(network, inputs, targets, through)
+    except RuntimeError as error:
+        if "second time" not in str(error):
+            raise
+        raise Wrong(
+            "PyTorch says that it would have to go back through the graph a second "
+            "time: the state still remembers how it came about. detach() it."
+        ) from error
+    network.forward = forward
+    found = {name: weights.grad for name, weights in network.named_parameters()}
+    wrong_unless(
+        all(grad is not None for grad in found.values()),
+        "Some parameters have no gradient: call backward() for every piece.",
+    )
+    exact = gradient(Truncated(network, through), inputs, targets)
+    if relative_error(found, exact) > 1e-9:
+        raise Wrong(name_mistake(found, inputs, targets, through))
+    wrong_unless(
+        max(calls) <= through,
+        f"The gradients are right, but a piece had {max(calls)} tokens: the point is "
+        f"to hold {through} at a time.",
+    )
+    return (
+        f"{len(calls)} pieces, the same gradients as from one long graph, and memory "
+        "for one piece."
+    )
+
+
+def name_mistake(found, inputs, targets, through):
+    """The sentence for gradients that aren't right: which variant gives just these?"""
+    network, tokens = small_network(), inputs.numel()
+    pieces = by_piece(network, inputs, targets, through)
+    apart = by_piece(network, inputs, targets, through, carry=False)
+    usual = {
+        "Those are the gradients of the last piece alone: gradients add up, so don't "
+        "set them to zero between pieces.": (pieces[-1:], lambda n: 1 / tokens),
+        "Each piece began with an empty state: pass the state of one to the next.": (
+            (apart, lambda n: 1 / tokens)
+        ),
+        "Each piece counts as much as the others, although the last one is shorter: "
+        "take the sum of -ln p over a piece, divided by the tokens of all.": (
+            (pieces, lambda n: 1 / n / len(pieces))
+        ),
+        "You added up the means of the pieces: each should be divided by the tokens "
+        "of the whole, so that together they are one mean.": (
+            (pieces, lambda n: 1 / n)
+        ),
+        "Those are gradients of the sum of -ln p: the loss is its mean.": (
+            (pieces, lambda n: 1)
+        ),
+    }
+    for sentence, mistaken in usual.items():
+        if relative_error(found, combined(network, *mistaken)) < 1e-9:
+            return sentence
+    whole = gradient(network, inputs, targets)
+    if relative_error(found, whole) < 1e-9:
+        return (
+            "Those are the gradients of the whole text, not cut anywhere: detach() "
+            "the state between pieces."
+        )
+    return (
+        "The gradients differ from those of ablations.Truncated. For each piece: "
+        "forward, the sum of -ln p over all tokens of the batch, backward."
+    )
+
+
+@exercise("07.4")
+def trapezoid(answer):
+    """Up in warm_up steps, flat, and down over the last fifth of the steps."""
+    wrong_unless(callable(answer), "It should be a function of run and step.")
+    run, flat = SCHEDULE, SCHEDULE.steps * 4 // 5
+    rates = [number_of(answer(run, step)) for step in range(run.steps)]
+    top, end = run.learning_rate, run.final_learning_rate
+    wrong_unless(rates[0] != 0, "The first step has a rate of 0: it would be wasted.")
+    wrong_unless(
+        math.isclose(rates[0], top / run.warm_up),
+        f"The first step should have 1/{run.warm_up} of the highest rate.",
+    )
+    wrong_unless(
+        math.isclose(rates[run.warm_up - 1], top),
+        "The last step of the warm-up should have the highest rate.",
+    )
+    wrong_unless(
+        all(math.isclose(rate, top) for rate in rates[run.warm_up : flat]),
+        f"From the warm-up to step {flat - 1} the rate should stay at its highest.",
+    )
+    wrong_unless(
+        math.isclose(rates[-1], end),
+        f"The last step, {run.steps - 1}, should have the final rate {end}, and has "
+        f"{rates[-1]:.2g}. Steps count from 0.",
+    )
+    falls = [one - other for one, other in pairwise(rates[flat:])]
+    wrong_unless(
+        max(falls) - min(falls) < 1e-9, "The way down should be a straight line."
+    )
+    return (
+        "Its first four fifths don't depend on where the end is: a run can go on for "
+        "longer, and branch off its last fifth whenever a model is wanted."
+    )
+
+
+@exercise("07.5")
+def asleep(answer):
+    """Tensors that never move when key and value of channel mixing are both zero."""
+    answer = number_of(answer)
+    right = 7 * SMALL.layers
+    mistakes = {
+        0: "Some do stay: try it, and compare the weights before and after.",
+        2: "Key and value, in each of the two layers. And what is fed by them alone?",
+        4: "Key and value don't move. But receptance gets its gradient through what "
+        "it lets through, which is always zero.",
+        6: "Now the matrices are complete. What stands before them gets its gradient "
+        "through them.",
+        7: "That is one layer. The model has two.",
+        10: "Nearly: the norm before channel mixing learns only through it, too.",
+        12: "Nearly: the norm has a weight and a bias.",
+    }
+    wrong_unless(answer not in mistakes, mistakes.get(answer))
+    wrong_unless(
+        answer == right,
+        f"{answer:g} it is not: set the matrices to zero, train some steps, and count "
+        "the tensors that are equal to what they were.",
+    )
+    return (
+        "Seven a layer: the whole of channel mixing sleeps for ever, and no error "
+        "says so. One zero in a pair is a beginning, two are an end."
+    )
+
+
+@exercise("07.6")
+def rate(answer):
+    """A learning rate with which SMALL ends lower by 0.1 nats per byte."""
+    answer = number_of(answer)
+    wrong_unless(answer > 0, "A learning rate is above 0.")
+    wrong_unless(answer <= 1, "That rate moves every number by more than 1 a step.")
+    usual, found = (
+        mean(learn(replace(SMALL, learning_rate=rate))[1][-10:])
+        for rate in (SMALL.learning_rate, answer)
+    )
+    better = usual - found
+    wrong_unless(
+        better >= BETTER,
+        f"With {answer:g} the run ends {abs(better):.2f} nats per byte "
+        f"{'lower' if better > 0 else 'higher'} than with {SMALL.learning_rate:g}: try "
+        "powers of two, in both directions.",
+    )
+    return (
+        f"Lower by {BETTER} or more. Now ask whether it still is after ten times as "
+        "many steps, and with another seed."
+    )

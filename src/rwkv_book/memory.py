@@ -12,6 +12,32 @@ from torch import Tensor
 
 from rwkv_book.training import END_OF_TEXT
 
+SPEECHES = (
+    "\nDUKE.\nCome nearer, friend. What brings thee to our gate?\n",
+    "\nMESSENGER.\nThe sea, my lord, that was not kind to us.\n"
+    "We saw your lights, and left the broken ship,\n"
+    "And walked till morning on the open sand.\n",
+    "\nDUKE.\nThen sit, and eat, and tell me of the storm.\n"
+    "Call in the captain, and the men that live,\n"
+    "And let a fire be made in every room.\n",
+    "\nMESSENGER.\nThe captain hath a wound upon his cheek,\n"
+    "And in his hand he bears a little box\n"
+    "That he will open for no man but thee.\n",
+    "\nDUKE.\nLet him come in. I never saw a box\n"
+    "That was not worth the lifting of the lid.\n"
+    "And bring us wine, for I am dry with talk.\n",
+    "\nMESSENGER.\nI go, my lord, and bid them all come in.\n"
+    "They have not slept since first the wind was up,\n"
+    "And some of them are sick, and some are old.\n",
+    "\nDUKE.\nPoor souls, we shall be kind to them to night.\n"
+    "The table shall be laid within the hall,\n"
+    "And every man shall have his bread and meat.\n",
+    "\nMESSENGER.\nThe heavens thank thee, as these men will do.\n"
+    "They ask no more than what the poor may ask,\n"
+    "A roof, a bed, and leave to go in peace.\n",
+)
+"""A scene of ours, in the manner of what the book's model has read; nobody is named."""
+
 
 class Recall(NamedTuple):
     """What `tokens` later is left of a name: ln p of it, a mean over all names.

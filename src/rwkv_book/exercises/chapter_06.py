@@ -1,0 +1,271 @@
+"""Exercises of chapter 6, two faces of one model."""
+
+import math
+
+import numpy as np
+import torch
+from torch.nn.functional import cross_entropy
+
+from rwkv_book import checkpoint, memory, minimal
+from rwkv_book.exercises import Wrong, exercise, number_of, returned, wrong_unless
+from rwkv_book.model import RWKV, Config
+from rwkv_book.wkv import WkvState, empty_state, wkv_recurrent
+
+PARTS = {"x_time": 0, "sums": slice(1, 4), "x_channel": 4}
+
+
+@exercise("06.1")
+def break_even(answer):
+    """5LC·4 = 2LC·T·2 / 8."""
+    answer = number_of(answer)
+    mistakes = {
+        5: "That is without sharing: 8 heads have one key and one value between them.",
+        0.625: "Sharing makes the cache smaller, so it takes more tokens, not fewer.",
+        20: "That is with equally many bytes a number: the state takes 4, the cache 2.",
+        80: "The cache keeps keys and values, both.",
+        32: "The state has five rows a layer, not four: three sums and two x_prev.",
+        24: "The state is more than its three sums: x_time and x_channel are kept too.",
+        16: "A layer of the state has five rows, not two.",
+        160: "Each 8 heads share: 32 heads keep 4 keys and values, not one.",
+        10: "Sharing by 8 divides the cache by 8, not by 2.",
+    }
+    wrong_unless(answer not in mistakes, mistakes.get(answer))
+    wrong_unless(answer == 40, f"{answer:g} it is not: set 5LC · 4 = 2LC · T · 2 / 8.")
+    return "40 tokens: sharing makes the slope 8 times smaller, and it still rises."
+
+
+@exercise("06.2")
+def loud_name(answer):
+    """3 / w with w = ln 2 / 166."""
+    answer, half_life, key = number_of(answer), 166, 3
+    right = key * half_life / math.log(2)
+    mistakes = {
+        key
+        * half_life: "Three half-lives are a factor of 2³ = 8, and the name begins at "
+        "e³ = 20: keys are exponents of e, half-lives halve.",
+        key * half_life * math.log(2): "Turn it round: the decay rate is ln 2 / "
+        "half-life, and 3 is to be divided by it.",
+        half_life: "After one half-life the name weighs half of e³, which is 10.",
+        math.exp(key): "e³ is how much louder the name begins, not how long it lasts.",
+        math.exp(key) * half_life: "Weights fade by halves, so it is the logarithm of "
+        "e³ that counts, not e³.",
+        half_life / math.log(2): "That is for a key of 1.",
+    }
+    for mistake, sentence in mistakes.items():
+        wrong_unless(abs(answer - mistake) > 1.5, sentence)
+    wrong_unless(
+        abs(answer - right) <= 2,
+        f"{answer:g} it is not: e^(3 - n · w) = 1, and w = ln 2 / 166.",
+    )
+    return f"{right:.0f} bytes: 3 / w, or {right / half_life:.1f} half-lives."
+
+
+@exercise("06.3")
+def nats(answer):
+    """-ln p of every byte, with the state carried and no piece too long."""
+    wrong_unless(callable(answer), "It should be a function: tokens, network, piece.")
+    network, tokens = small_network(), some_tokens(200)
+    seen = []
+
+    def watched(tokens, state=None):
+        wrong_unless(
+            tokens.ndim == 2 and len(tokens) == 1,
+            f"The network was given shape {tuple(tokens.shape)}, not (1, n).",
+        )
+        seen.append(tokens.shape[1])
+        return network(tokens, state)
+
+    for length, piece in ((200, 64), (129, 64), (60, 64), (65, 1)):
+        text = tokens[:length]
+        seen.clear()
+        found = answer(text.clone(), watched, piece)
+        right = nats_of(text, network)
+        if isinstance(found, (list, tuple)) and len(found) == length - 1:
+            found = torch.as_tensor(found)
+        wrong_unless(
+            getattr(found, "ndim", 1) != 0 and not isinstance(found, float),
+            "That is one number: return -ln p of every byte, not their mean or sum.",
+        )
+        short = length - 1 - len(found) if hasattr(found, "__len__") else 0
+        wrong_unless(
+            short <= 0,
+            f"{short} of {length - 1} bytes are missing. Is a byte lost at each seam? "
+            "The last input of a piece predicts the first byte of the next one.",
+        )
+        returned(found, (length - 1,), "-ln p of every byte but the first")
+        if not torch.allclose(found.float(), right, atol=1e-3):
+            raise Wrong(name_mistake(found.float(), text, network, piece, right))
+        wrong_unless(
+            max(seen) <= piece,
+            f"The network was given {max(seen)} tokens at once, and at most {piece} "
+            "were allowed.",
+        )
+        wrong_unless(
+            sum(seen) <= length,
+            f"The network read {sum(seen)} tokens of a text of {length}: carry the "
+            "state on, and don't read anything twice.",
+        )
+    return "The memory that it takes depends on the piece, and not on the text."
+
+
+def name_mistake(found, text, network, piece, right):
+    """The sentence for nats that aren't right: which variant gives just these?"""
+    logits = network(text[None])[0][0]
+    same = cross_entropy(logits[:-1], text[:-1], reduction="none")
+    pieces = zip(text[:-1].split(piece), text[1:].split(piece), strict=True)
+    forgetful = [
+        cross_entropy(network(inputs[None])[0][0], targets, reduction="none")
+        for inputs, targets in pieces
+    ]
+    usual = {
+        "The sign is turned: -ln p is positive.": -right,
+        "Those are the byte that was read, not the one that came next: logits at t are "
+        "for token t + 1.": same,
+        "The first piece is right, the others aren't: hand the state of one piece to "
+        "the next.": torch.cat(forgetful),
+        "Those are in bits: take the natural logarithm.": right / math.log(2),
+    }
+    for sentence, nats_then in usual.items():
+        if torch.allclose(found, nats_then, atol=1e-3):
+            return sentence
+    first = int((found - right).abs().gt(1e-3).nonzero()[0])
+    return (
+        f"Byte {first + 1} is the first that is wrong: {found[first]:.2f} nats, and it "
+        f"costs {right[first]:.2f}."
+    )
+
+
+def nats_of(tokens, network):
+    """-ln p of every token but the first, read in one go: (T+1,) -> (T,)"""
+    logits, _ = network(tokens[None, :-1])
+    return cross_entropy(logits[0], tokens[1:], reduction="none")
+
+
+def small_network():
+    """An RWKV whose predictions depend on all that it has read."""
+    generator = torch.Generator().manual_seed(0)
+    network = RWKV(Config(32, 2, 16)).requires_grad_(False)
+    for weights in network.parameters():
+        weights += 0.3 * torch.randn(weights.shape, generator=generator)
+    return network
+
+
+def some_tokens(length):
+    return torch.randint(32, (length,), generator=torch.Generator().manual_seed(1))
+
+
+@exercise("06.4")
+def order_of_harm(answer):
+    """The parts of the state, from the loss that harms least to the worst."""
+    names = ", ".join(PARTS)
+    wrong_unless(
+        isinstance(answer, (list, tuple)) and sorted(map(str, answer)) == sorted(PARTS),
+        f"It should be a list with each of these names once: {names}.",
+    )
+    harms = {name: harm(part) for name, part in PARTS.items()}
+    right = sorted(harms, key=harms.get)
+    wrong_unless(
+        list(answer) != right[::-1], "Turn it round: the one that harms least first."
+    )
+    wrong_unless(
+        list(answer) == right,
+        f"Without {answer[0]} the loss is {harms[answer[0]]:.2f} nats per byte, "
+        f"without {answer[1]} {harms[answer[1]]:.2f}, without {answer[2]} "
+        f"{harms[answer[2]]:.2f}.",
+    )
+    told = ", ".join(f"{name} {harms[name]:.2f}" for name in right)
+    return f"Nats per byte without it: {told}."
+
+
+def harm(part, length=150):
+    """Nats per byte of the scene when a part of the state is lost after each byte."""
+    params = checkpoint.load(checkpoint.shipped())
+    text = "".join(memory.SPEECHES).encode()[:length]
+    state, empty, nats = minimal.initial_state(params), minimal.initial_state(params), 0
+    for token, target in zip([0, *text], text, strict=False):
+        logits, state = minimal.step(token, state, params)
+        nats += np.logaddexp.reduce(logits.astype(float)) - logits[target]
+        state[:, part] = empty[:, part]
+    return nats / length
+
+
+@exercise("06.5")
+def total(answer):
+    """The sums of a text, from the sums of its parts, each read from nothing."""
+    wrong_unless(
+        callable(answer), "It should be a function: parts, lengths, decay_rate."
+    )
+    for scale in (1, 300):
+        decay_rate, parts, lengths, right = four_parts(scale)
+        found = answer(list(parts), list(lengths), decay_rate.clone())
+        wrong_unless(found is not None, "The function returns nothing: return a state.")
+        wrong_unless(
+            len(found) == 3, "It should return num, den and log_scale, a WkvState."
+        )
+        found = WkvState(*found)
+        wrong_unless(
+            all(field.isfinite().all() for field in found),
+            "There are NaN or infinite numbers in it, with keys of 300: let `merge` "
+            "choose the scale.",
+        )
+        if not equal(found, right):
+            raise Wrong(name_merge(found, parts, lengths, decay_rate))
+    return "Layer 0 read by four at once, and nobody can tell."
+
+
+def four_parts(scale):
+    """A decay rate (C,), four states and lengths, and the state of the whole text."""
+    generator = torch.Generator().manual_seed(scale)
+    lengths = [5, 9, 3, 14]
+    key = scale * torch.randn(1, sum(lengths), 6, generator=generator).double()
+    value = torch.randn(key.shape, generator=generator).double()
+    decay_rate = torch.rand(6, generator=generator).double() * min(1, scale / 10)
+    decay_rate, bonus = decay_rate + 0.05, torch.zeros(6).double()
+    read = [
+        wkv_recurrent(decay_rate, bonus, k, v)[1]
+        for k, v in zip(key.split(lengths, 1), value.split(lengths, 1), strict=True)
+    ]
+    return decay_rate, read, lengths, wkv_recurrent(decay_rate, bonus, key, value)[1]
+
+
+def equal(found, right):
+    """Whether two sums are one, whatever their scales."""
+    pairs = (
+        (found.average(), right.average()),
+        (found.den.log() + found.log_scale, right.den.log() + right.log_scale),
+    )
+    return all(torch.allclose(a, b, atol=1e-6) for a, b in pairs)
+
+
+def name_merge(found, parts, lengths, decay_rate):
+    """The sentence for a state that isn't right: which slip gives just this one?"""
+
+    def together(steps):
+        total = empty_state(parts[0].num)
+        for i, part in enumerate(parts):
+            total = total.decay(steps(i) * decay_rate).merge(part)
+        return total
+
+    backwards = parts[-1]
+    for part, length in zip(parts[-2::-1], lengths[-2::-1], strict=True):
+        backwards = backwards.decay(length * decay_rate).merge(part)
+    usual = {
+        "Nothing has faded: before a part is added, all before it fade by as many "
+        "steps as the part has tokens.": together(lambda i: 0),
+        "All fade by one step a part: it should be one step a token of the part that "
+        "is added.": together(lambda i: 1),
+        "You fade by the length of the earlier part: what fades the past is how many "
+        "tokens come after it.": together(lambda i: lengths[i - 1] if i else 0),
+        "One step too few: what is stored fades with every token of a later part, its "
+        "first one too.": together(lambda i: lengths[i] - 1),
+        "That is the text with its parts in the opposite order.": backwards,
+        "That is the last part alone.": parts[-1],
+        "That is the first part alone.": parts[0],
+    }
+    for sentence, state in usual.items():
+        if equal(found, state):
+            return sentence
+    return (
+        "It is not the state of the whole text. Go from left to right: let what you "
+        "have fade by the length of the next part, then merge that part into it."
+    )

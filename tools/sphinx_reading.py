@@ -27,7 +27,8 @@ WIDGET = "application/vnd.jupyter.widget-view+json"
 def describe(app, doctree):
     """Mark the paragraphs that have a role, and note what other pages want to know."""
     facts = app.env.metadata[app.env.docname]
-    if question := set_apart(doctree):
+    # A catalog for translators has the paragraphs as they were written.
+    if app.builder.name != "gettext" and (question := set_apart(doctree)):
         facts["question"] = question
     for paragraph in doctree.findall(nodes.paragraph):
         opening = next(iter(paragraph.findall(nodes.strong)), None)

@@ -456,7 +456,7 @@ class LargestArray(TorchDispatchMode):
 
 
 def linformer_of_means(query, key, value, budget, causal):
-    """A Linformer whose projections, which it would learn, are means of segments."""
+    """A Linformer before it has learned its projections: they are means of segments."""
     means = segment_means(key, budget), segment_means(value, budget)
     return softmax_attention(query, *means)
 
@@ -477,7 +477,10 @@ def performer_of_budget(query, key, value, budget, causal):
 
 
 def mean_scores(query, key):
-    """A position bias for AFT, which would learn it: a batch's mean scores (H,T,T)."""
+    """A table for AFT in place of a learned one: the mean scores (H,T,T) of a batch.
+
+    Of the batch that it is then used on, which is kinder than a table for all texts.
+    """
     return scores(query, key).mean(0)
 
 

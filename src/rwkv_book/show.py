@@ -36,6 +36,21 @@ PALETTE = {
     "Performer": "#9a6a3a",
     "other": "#808080",
 }
+# Equally bright colours are one grey in print, and some of these are one colour to
+# colour-blind eyes: each architecture has its own dashes too, in widths of the line.
+DASHES = {
+    "RWKV": (),
+    "transformer": (4, 1.5),
+    "LSTM": (1, 1),
+    "Elman": (4, 1.5, 1, 1.5),
+    "AFT": (7, 2),
+    "linear attention": (2, 1),
+    "Linformer": (7, 1.5, 2, 1.5),
+    "Nyströmformer": (1, 2.5),
+    "Longformer": (4, 1.5, 1, 1.5, 1, 1.5),
+    "Performer": (2.5, 2.5),
+    "other": (7, 1.5, 1, 1.5),
+}
 ACCENT = PALETTE["RWKV"]
 INK = "#010203"  # stands for the colour of the text around the figure
 STYLE = {
@@ -171,8 +186,10 @@ def lines(series, title, alt, x="", y="", **options):
     axes = figure.axes
     axes.set_xscale(scales["x"])
     axes.set_yscale(scales["y"])
-    for (xs, ys), colour in zip(series.values(), colours(series), strict=True):
-        axes.plot(xs, ys, color=colour, marker=marker, markersize=4)
+    styles = zip(colours(series), dashes(series), strict=True)
+    for (xs, ys), (colour, dash) in zip(series.values(), styles, strict=True):
+        line = {"color": colour, "linestyle": (0, dash)}
+        axes.plot(xs, ys, marker=marker, markersize=4, **line)
     ends = [(ys[-1], label) for label, (_, ys) in series.items()]
     heights = spread([end for end, _ in ends], axes, figure.canvas)
     right = max(xs[-1] for xs, _ in series.values())
@@ -233,11 +250,19 @@ def heat_on(axes, matrix, colour=ACCENT, most=None):
 def colours(labels, others=None):
     """The colours of labels that begin with a name in PALETTE; else from `others`."""
     others = cycle(others or PALETTE.values())
-    chosen = []
-    for label in labels:
-        known = [name for name in PALETTE if str(label).startswith(name)]
-        chosen.append(PALETTE[max(known, key=len)] if known else next(others))
-    return chosen
+    return [PALETTE[name] if name else next(others) for name in map(named, labels)]
+
+
+def dashes(labels):
+    """The line of each label, as matplotlib takes it; chosen as `colours` are."""
+    others = cycle(DASHES.values())
+    return [DASHES[name] if name else next(others) for name in map(named, labels)]
+
+
+def named(label):
+    """The longest name in PALETTE that a label begins with, or None."""
+    known = [name for name in PALETTE if str(label).startswith(name)]
+    return max(known, key=len, default=None)
 
 
 def spread(heights, axes, canvas, points=12):

@@ -72,7 +72,8 @@ def test_every_option_is_explained(command, capsys):
     names = {name.rstrip(",") for name, _ in options} - {"-h"}
     if command == "train":
         fields = {f"--{name.replace('_', '-')}" for name in vars(training.Run())}
-        assert names == fields | {"--folder", "--device", "--shard", "--compile"}
+        several = {"--shard", "--split-text"}
+        assert names == fields | several | {"--folder", "--device", "--compile"}
         text = " ".join(text.split())
         assert "(default: 0.002)" in text and "(default: runs/ and the name" in text
 

@@ -36,7 +36,8 @@ Several processes share each batch when torchrun starts them; the result is the 
 
     torchrun --nproc-per-node 2 -m rwkv_book train --corpus pydoc --steps 200
 
-A run may go on with another number of them, with --shard or without. Machines that
+A run may go on with another number of them, with --shard, --split-text or without.
+Machines that
 share a folder join with torchrun's --nnodes and --rdzv-endpoint. With its option
 --max-restarts 3 a run goes on by itself when a process was lost.
 """
@@ -153,6 +154,12 @@ def add_train(commands, asked_for):
         help="of several processes, each keeps only its part of the weights",
     )
     parser.add_argument(
+        "--split-text",
+        action="store_true",
+        help="of several processes, each reads its part of every piece of text, "
+        "instead of some of the pieces",
+    )
+    parser.add_argument(
         "--compile",
         action="store_true",
         help="compile the operator: faster, needs a C++ compiler and a first minute",
@@ -180,7 +187,7 @@ def train(chosen, command):
         raise ValueError("no C++ compiler was found: leave --compile out")
     wkv = training.fast_wkv() if chosen.compile else wkv_chunked
     path = folder / "model.safetensors"
-    with distributed.started(device, chosen.shard) as ranks:
+    with distributed.started(device, chosen.shard, chosen.split_text) as ranks:
         model, _ = training.train(run, folder, wkv, device, ranks=ranks)
         loss = training.export(model, run, path, command, ranks)
     if ranks.rank == 0:

@@ -25,6 +25,7 @@ import tempfile
 import time
 from contextlib import contextmanager
 from datetime import timedelta
+from functools import partial
 from multiprocessing import connection
 from typing import ClassVar, NamedTuple
 
@@ -57,24 +58,27 @@ class LostRank(ConnectionError):
 class Ranks(NamedTuple):
     """The processes of a run; this one is `rank` of `count`, and 0 does the writing.
 
-    With `shard` each keeps its part of the weights, gradients and moments alone.
+    With `shard` each keeps its part of the weights, gradients and moments alone. With
+    `split` each reads its stretch of every text, and not some of the texts.
     """
 
     rank: int = 0
     count: int = 1
     shard: bool = False
+    split: bool = False
 
-    def check(self, batch):
-        """ValueError unless each of them gets equally many sequences."""
-        if batch % self.count:
+    def check(self, batch, length):
+        """ValueError unless each of them gets equally much to read."""
+        name, size = ("length", length) if self.split else ("batch", batch)
+        if size % self.count:
             raise ValueError(
-                f"a batch of {batch} can't be shared equally by {self.count} "
-                f"processes: make batch a multiple of {self.count}"
+                f"a {name} of {size} can't be shared equally by {self.count} "
+                f"processes: make {name} a multiple of {self.count}"
             )
 
     def share(self, batch):
-        """Of the whole batch (B,...) the rows of this rank, (B/n,...)."""
-        return batch.chunk(self.count)[self.rank]
+        """What this rank reads of the whole batch (B,T): (B/n,T), or (B,T/n)."""
+        return batch.chunk(self.count, dim=int(self.split))[self.rank]
 
     def spread(self, model, device="cpu"):
         """The model on `device`, to be trained by all: gradients are means over all."""
@@ -88,7 +92,27 @@ class Ranks(NamedTuple):
                 fully_shard(module, mesh=mesh)
             return model
         model = model.to(device)
-        return DistributedDataParallel(model) if self.count > 1 else model
+        if self.count == 1:
+            return model
+        # gradients leave in one piece where states come first, else as they are ready
+        return DistributedDataParallel(
+            model, bucket_cap_mb=2**20 if self.split else None
+        )
+
+    @contextmanager
+    def passing_states(self, model):
+        """In the block, with `split`, `model` reads a text of which each has a part."""
+        before = [(block.time_mix.wkv, block.shift) for block in model.blocks]
+        if self.split:
+            for block in model.blocks:
+                inside = block.time_mix.wkv
+                block.time_mix.wkv = partial(wkv_across_ranks, inside=inside)
+                block.shift = shift_across_ranks
+        try:
+            yield
+        finally:
+            for block, (wkv, shift_alone) in zip(model.blocks, before, strict=True):
+                block.time_mix.wkv, block.shift = wkv, shift_alone
 
     def mean(self, value):
         """The mean of a number over all of them."""
@@ -152,13 +176,13 @@ def part(tensor, like):
 
 
 @contextmanager
-def started(device="cpu", shard=False):
+def started(device="cpu", shard=False, split=False):
     """Ranks: the processes that torchrun has started, or this one alone.
 
     LostRank where another one ends, or gives no sign of life for PATIENCE.
     """
     if "RANK" not in os.environ:
-        if shard:
+        if shard or split:
             raise ValueError("one process has nobody to share with: use torchrun")
         yield ALONE
         return
@@ -175,7 +199,7 @@ def started(device="cpu", shard=False):
         dist.init_process_group(
             "nccl" if device == "cuda" else "gloo", timeout=PATIENCE
         )
-        yield Ranks(dist.get_rank(), dist.get_world_size(), shard)
+        yield Ranks(dist.get_rank(), dist.get_world_size(), shard, split)
         dist.destroy_process_group()
     except RuntimeError as error:
         if not (isinstance(error, dist.DistError) or "gloo" in str(error)):
@@ -396,7 +420,7 @@ class Traffic(TorchDispatchMode):
         return operator(*args, **(kwargs or {}))
 
 
-def launch(function, *arguments, ranks=2, seconds=120):
+def launch(function, *arguments, ranks=2, seconds=300):
     """What function(*arguments) returns in each of `ranks` new processes, as a list.
 
     They run on the CPU of this machine, one thread each, and can talk to each other.
@@ -488,7 +512,8 @@ def compare_with_one_process(way, config, batch, length, ranks=2, seed=0):
 def compare_here(way, config, batch, length, seed):
     """What one rank has to say about `compare_with_one_process`."""
     ranks = Ranks(dist.get_rank(), dist.get_world_size(), way == "shard")
-    ranks.check(batch if way != "time" else 0)
+    if way != "time":
+        ranks.check(batch, length)
     torch.manual_seed(seed)
     model = RWKV(config).double()
     for parameter in model.parameters():  # some of which begin as zeros

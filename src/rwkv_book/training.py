@@ -193,7 +193,7 @@ def train(
     is no longer a number.
     """
     folder, config = Path(folder), Config(VOCABULARY, run.layers, run.width)
-    ranks.check(run.batch)
+    ranks.check(run.batch, run.length)
     with ranks.one_first():
         corpus = corpora.load(run.corpus)
         data = join(corpus.training)
@@ -218,7 +218,9 @@ def train(
             inputs, targets = (
                 ranks.share(x).to(device) for x in windows(data, run, step)
             )
-            losses.append(training_step(spread, optimizer, inputs, targets, run, step))
+            with ranks.passing_states(model):
+                loss = training_step(spread, optimizer, inputs, targets, run, step)
+            losses.append(loss)
             step += 1
             bar.update()
             if step % report == 0 or step % evaluate == 0 or step == last:

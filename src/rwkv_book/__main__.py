@@ -37,9 +37,8 @@ Several processes share each batch when torchrun starts them; the result is the 
     torchrun --nproc-per-node 2 -m rwkv_book train --corpus pydoc --steps 200
 
 A run may go on with another number of them, with --shard, --split-text or without.
-Machines that
-share a folder join with torchrun's --nnodes and --rdzv-endpoint. With its option
---max-restarts 3 a run goes on by itself when a process was lost.
+Machines that share a folder join with torchrun's --nnodes and --rdzv-endpoint. With its
+option --max-restarts 3 a run goes on by itself when a process was lost.
 """
 
 RUN_HELP = {

@@ -6,8 +6,8 @@ RWKV-4, an LSTM, a GPT with learned and one with rotary positions and AFT
 (`rwkv_book.contenders`) are trained from nothing on Shakespeare, at two sizes and from
 three seeds: parameters equal within 2 %, the same windows of the same bytes in the same
 order, the same optimizer and schedule. Each gets the same tuning: a short run at the
-smaller size for each of four learning rates, judged by the loss on its last fifth, text
-that it had not read before; no held-out byte is used. Then all are read by the same
+smaller size for each of four learning rates, judged by the loss on its last fifth, of
+text that was nearly all new to it; no held-out byte is used. Then all are read by the same
 rules: the loss on three works that nobody trained on, and the loss by position.
 
 Every finished run is a file in runs/comparison/<budget>. A command that was interrupted
@@ -360,7 +360,7 @@ def table(rows):
     ]
 
 
-def ship(path, name, works, length=16_384):
+def ship(path, name, works, length=4096):
     """Put a file of weights into the book, with the loss of what is in it, rounded, on
     the beginning of a work."""
     network, (work, *_) = contenders.read(path, wkv_fused), works

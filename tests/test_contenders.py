@@ -1,5 +1,6 @@
 """Five networks that are compared: one size, one interface, one way to be judged."""
 
+import json
 import math
 import re
 import sys
@@ -371,3 +372,38 @@ def test_counting_is_judged_by_what_followed_in_the_training_text():
     first = (1 + 1 / 256) / (1 + 1)  # a text begins once, with an a
     wanted = -math.log((3 + 1 / 256) / (4 + 1)) - math.log(first)
     assert loss == pytest.approx(wanted / 2)
+
+
+# What comes with the book.
+
+CPU = training_comparison.BUDGETS["cpu"]
+
+
+@every_contender
+def test_a_shipped_contender_is_the_first_seed_at_the_larger_size(name):
+    known, network = contenders.metadata(name), contenders.load(name)
+    run = training.Run(**json.loads(known["run"]))
+    assert known["contender"] == name
+    assert run == CPU.run("larger", run.learning_rate, seed=0)
+    size = model.Config(training.VOCABULARY, run.layers, run.width)
+    assert network.config == contenders.shape(name, size, run.length)
+    assert contenders.path(name).stat().st_size < 2.1 * contenders.parameters(network)
+
+
+def test_the_shipped_rwkv_is_in_the_published_layout():
+    report = checkpoint.inspect(contenders.path("rwkv"))
+    assert (report.version, report.dtypes, report.deviations) == ("4", ("float16",), ())
+
+
+@every_contender
+def test_a_shipped_contender_is_worth_what_its_file_says(name):
+    """On the beginning of a work that it never saw. Needs a network, once."""
+    try:
+        works = corpora.load("shakespeare").validation
+    except corpora.CorpusError as error:
+        pytest.skip(f"the corpus can't be had here: {error}")
+    stated = r"([\d.]+) nats per byte, the first (\d+) of (\w+)"
+    loss, length, work = re.match(stated, contenders.metadata(name)["excerpt"]).groups()
+    excerpt = {work: works[work][: int(length)]}
+    found, _ = contenders.windowed_loss(contenders.load(name), excerpt)
+    assert found == pytest.approx(float(loss), abs=1e-4)

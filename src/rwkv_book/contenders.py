@@ -91,7 +91,8 @@ class LocalMixing(nn.Module):
     The one form of AFT that can be trained here on equal terms: AFT-full ends at the
     length it was trained at, as learned positions do, and AFT-simple can't tell the
     order of what it read. A bias for each distance, instead of each pair of positions,
-    lets a text go on.
+    lets a text go on; groups of channels have biases of their own, as the heads of the
+    paper's AFT-conv have.
     """
 
     def __init__(self, attention):

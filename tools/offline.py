@@ -174,11 +174,11 @@ def plain(tag, page, site, files):
     return "".join(f'<script defer src="{up}{name}"></script>' for name in scripts)
 
 
-def main():
+def main(arguments=None):
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("site", type=Path, nargs="?", default=ROOT / "_build" / "html")
     parser.add_argument("--output", type=Path)
-    arguments = parser.parse_args()
+    arguments = parser.parse_args(arguments)
     output = arguments.output or arguments.site.parent / f"{FOLDER}-offline.zip"
     with zipfile.ZipFile(output, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, content in sorted(offline(arguments.site.resolve()).items()):

@@ -22,6 +22,10 @@ function repair() {
     icon.setAttribute("aria-hidden", "true");
     icon.querySelector("title")?.remove();
   }
+  // Everything on a page lies in some part of it that has a name.
+  const sidebar = document.querySelector(".bd-sidebar-primary:not([role])");
+  sidebar?.setAttribute("role", "complementary");
+  sidebar?.setAttribute("aria-label", "The book");
   // The bibliography says that it is a list, so its entries have to be items.
   for (const entry of document.querySelectorAll(".citation-list > [role=doc-biblioentry]")) {
     entry.setAttribute("role", "listitem");

@@ -1,0 +1,246 @@
+"""What the pages are for a reader: a way through, notes, little to load, a keyboard."""
+
+import gzip
+import re
+from functools import cache
+from urllib.parse import urlsplit
+
+import pytest
+import test_site
+import yaml
+from bs4 import BeautifulSoup
+from pdf import pages_in_order
+
+SITE = test_site.SITE
+address = test_site.address
+browser = test_site.browser
+context = test_site.context
+visit = test_site.visit
+
+TOC = yaml.safe_load((test_site.ROOT / "_toc.yml").read_text(encoding="utf-8"))
+FIRST, *PAGES = [name for _, names in pages_in_order(TOC) for name in names]
+CHAPTERS = [name for name in PAGES if re.match(r"book/\d\d_", name)]
+HEAVIEST = 2_000_000  # bytes, compressed: of a page and all that it loads
+HEAVIEST_FIRST, MOST_FILES_FIRST = 500_000, 40
+
+pytestmark = pytest.mark.browser
+
+
+@cache
+def read(name):
+    return BeautifulSoup(source(name), "html.parser")
+
+
+def source(name):
+    path = SITE / name
+    return path.read_text(encoding="utf-8") if path.exists() else ""
+
+
+def words(element):
+    return " ".join(element.get_text().split())
+
+
+# --- the way through the book -------------------------------------------------------
+
+
+def test_the_map_follows_the_table_of_contents(visit, address):
+    page = visit(FIRST, test_site.WIDTHS["desktop"])
+    links = page.locator(".book-map a")
+    found = links.evaluate_all("all => all.map((link) => link.href)")
+    assert [link.removeprefix(f"{address}/") for link in found] == PAGES
+    assert links.evaluate_all("all => all.every((link) => link.tabIndex === 0)")
+    captions = page.locator(".map-caption").all_inner_texts()
+    assert captions == [part["caption"] for part in TOC["parts"]]
+    links.first.focus()
+    page.keyboard.press("Enter")
+    page.wait_for_url(f"**/{PAGES[0]}")
+
+
+def test_a_station_tells_the_question_and_the_time_of_its_page():
+    for stop in read(FIRST).select(".book-map li"):
+        page = read(f"book/{stop.a['href']}")
+        question = page.select_one("p.question")
+        told = stop.select_one(".map-question")
+        assert bool(question) == bool(told)
+        if question:
+            assert words(told) == words(question)
+            assert words(stop.select_one(".map-time")) in words(
+                page.select_one(".page-facts")
+            )
+
+
+@pytest.mark.parametrize("name", CHAPTERS)
+def test_a_chapter_opens_with_its_question_and_its_time(name):
+    page = read(name)
+    assert words(page.select_one("p.question")).endswith("?")
+    facts = page.select_one(".page-facts")
+    least, most = re.search(r"(\d+) to (\d+) minutes to read", words(facts)).groups()
+    assert "to run" in words(facts)
+    # What the chapter promises is what its words, code, figures and formulas need.
+    assert int(least) / 1.5 <= int(facts["data-minutes"]) <= int(most) * 1.5
+
+
+def test_the_way_on_asks_what_the_next_page_answers():
+    for name, following in zip([FIRST, *PAGES], PAGES, strict=False):
+        asked = read(name).select_one("a.right-next .prev-next-question")
+        answered = read(following).select_one("p.question")
+        assert bool(asked) == bool(answered), name
+        if asked:
+            assert words(asked) == words(answered)
+
+
+# --- notes --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("selector", "says"),
+    [
+        ("a:has(> .std-term)", r"\w+ \w+ \w+"),
+        (".bibtex-citation a", r"(19|20)\d\d\."),
+        ("a[href^='#equation-']", r"."),
+    ],
+    ids=["term", "citation", "formula"],
+)
+def test_a_note_comes_with_the_keyboard_and_the_pointer(visit, selector, says):
+    page = visit("book/04_wkv_operator.html", test_site.WIDTHS["desktop"])
+    link = page.locator(f"article {selector}").first
+    note = page.locator("#book-note")
+    link.focus()
+    note.wait_for(state="visible")
+    assert re.search(says, note.inner_text())
+    assert link.get_attribute("aria-describedby") == "book-note"
+    page.keyboard.press("Escape")
+    note.wait_for(state="hidden")
+    assert link.get_attribute("aria-describedby") is None
+    link.hover()
+    note.wait_for(state="visible")
+    box = note.bounding_box()
+    assert box["x"] >= 0 and box["x"] + box["width"] <= test_site.WIDTHS["desktop"]
+    note.hover()  # and one can go and read it
+    page.wait_for_timeout(400)
+    assert note.is_visible()
+    assert page.problems == []
+
+
+# --- what a page loads --------------------------------------------------------------
+
+
+@cache
+def compressed(path):
+    return len(gzip.compress((SITE / path).read_bytes(), 6))
+
+
+def loaded(page):
+    """The files of the site that a page has loaded, itself among them."""
+    page.wait_for_load_state("networkidle")
+    entries = page.evaluate(
+        "['navigation', 'resource'].flatMap((kind) =>"
+        " performance.getEntriesByType(kind).map(({ name }) => name))"
+    )
+    paths = {urlsplit(entry).path.lstrip("/") for entry in entries if "://" in entry}
+    return {path for path in paths if (SITE / path).is_file()}
+
+
+@pytest.mark.parametrize("name", [*CHAPTERS, "book/playground.html"])
+def test_a_page_is_light_and_its_formulas_can_be_heard(visit, name):
+    page = visit(name, test_site.WIDTHS["desktop"])
+    files = loaded(page)
+    assert name in files and len(files) > 10
+    weight = {path: compressed(path) for path in files}
+    assert sum(weight.values()) < HEAVIEST, sorted(weight.items(), key=lambda x: -x[1])
+    silent = page.locator("mjx-container:not(:has(mjx-assistive-mml math))").count()
+    assert silent == 0
+    assert page.locator("mjx-container").count() or not read(name).select(".math")
+
+
+def test_the_first_page_loads_little(visit):
+    files = loaded(visit(FIRST, test_site.WIDTHS["desktop"]))
+    assert sum(map(compressed, files)) < HEAVIEST_FIRST
+    assert len(files) <= MOST_FILES_FIRST
+    assert not [path for path in files if "embed-amd" in path or "fontawesome" in path]
+
+
+# --- by keyboard --------------------------------------------------------------------
+
+# Puts the focus on what comes before an element in the order of Tab.
+FOCUS_BEFORE = """(element) => {
+  const all = [...document.querySelectorAll(
+    "a[href], button, input, select, textarea, summary, [tabindex='0']")]
+    .filter((e) => e.getClientRects().length && !e.disabled);
+  all[all.indexOf(element) - 1].focus();
+}"""
+FOCUSED = """(element) => {
+  const { outlineStyle, outlineWidth } = getComputedStyle(element);
+  return document.activeElement === element &&
+    outlineStyle !== "none" && parseFloat(outlineWidth) >= 2;
+}"""
+
+
+@pytest.mark.parametrize("name", [n for n in PAGES if test_site.has_widgets(n)])
+def test_the_keyboard_reaches_and_moves_every_slider(visit, name):
+    page = visit(name, test_site.WIDTHS["desktop"])
+    for handle in page.locator(".noUi-handle").all():
+        handle.evaluate(FOCUS_BEFORE)
+        page.keyboard.press("Tab")
+        assert handle.evaluate(FOCUSED)
+        assert handle.get_attribute("aria-label")
+        now, most = (
+            float(handle.get_attribute(f"aria-value{each}")) for each in ("now", "max")
+        )
+        page.keyboard.press("ArrowLeft" if now >= most else "ArrowRight")
+        assert float(handle.get_attribute("aria-valuenow")) != now
+
+
+@pytest.mark.parametrize("name", [n for n in PAGES if "data-live=" in source(n)])
+def test_the_keyboard_reaches_and_moves_every_live_figure(visit, name):
+    page = visit(name, test_site.WIDTHS["desktop"])
+    fields = page.locator("[data-live] :is(input, select)").all()
+    assert fields
+    for field in fields:
+        field.evaluate(FOCUS_BEFORE)
+        page.keyboard.press("Tab")
+        assert field.evaluate(FOCUSED)
+        said = field.locator("xpath=ancestor::*[@data-live]").locator(".live-output")
+        before = said.inner_html()
+        if field.get_attribute("type") == "text":
+            page.keyboard.type("x")
+        else:
+            first = field.evaluate("(e) => (e.selectedIndex ?? +e.value) === 0")
+            page.keyboard.press("ArrowUp" if first else "ArrowDown")
+            if first and field.evaluate("(e) => e.selectedIndex === 0"):
+                page.keyboard.press("ArrowDown")  # in a menu, down is the way on
+        assert said.inner_html() != before
+
+
+# --- how it looks -------------------------------------------------------------------
+
+
+def test_88_columns_of_code_fit_beside_both_tables_of_contents(visit):
+    page = visit("book/05_rwkv_in_100_lines.html", test_site.WIDTHS["desktop"])
+    room = page.locator("article div.cell_input pre").first.evaluate(
+        """(code) => {
+          code.textContent = "x".repeat(88);
+          return code.clientWidth - code.scrollWidth;
+        }"""
+    )
+    assert room == 0
+    lines = page.locator("article section > p").first.evaluate(
+        "(text) => text.getBoundingClientRect().width /"
+        " parseFloat(getComputedStyle(text).fontSize)"
+    )
+    assert lines <= 38  # em: some 80 letters of a line of text
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_paper_has_the_text_alone_in_dark_ink(visit, theme):
+    page = visit("book/04_wkv_operator.html", 718)  # A4 less its margins
+    test_site.set_theme(page, theme)
+    page.emulate_media(media="print", color_scheme=theme)
+    for hidden in (".bd-header-article", ".prev-next-area", ".bd-sidebar-primary"):
+        assert not page.locator(hidden).first.is_visible(), hidden
+    ink = page.locator("article p.question").evaluate("p => getComputedStyle(p).color")
+    assert max(map(int, re.findall(r"\d+", ink))) < 80
+    clipped = page.locator("article pre").evaluate_all(
+        "all => all.filter((code) => code.scrollWidth > code.clientWidth + 1).length"
+    )
+    assert clipped == 0

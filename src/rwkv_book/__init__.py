@@ -23,8 +23,9 @@ In reading order:
     contenders   what RWKV is compared with, at one size: to build, to load, to measure
     memory       what a network still knows of a name that it read before
     cost         parameters, FLOPs, bytes, hours and money, in closed form
-    calculator   what training costs, with sliders
     show         source code, figures and sliders in the chapters
+    live         figures that compute in the reader's page, and in a kernel
+    calculator   what training costs, with sliders
     exercises    what is wrong with an answer
     doctor       whether this machine can run all that, and what to do if not
 

@@ -1,0 +1,81 @@
+// The figures: each makes HTML of the values of its controls and of the data that the
+// page brings. The words come with the data, so that Python says the same.
+
+import { listening as weightsOf } from "../playground/listening.js";
+import { distribution } from "../playground/sample.js";
+import { answers } from "./cost.js";
+
+// What a training run costs. data: rows of a name and a text, and how many accelerators.
+export function cost(values, { rows, together }) {
+  const found = answers(values, together);
+  const row = ([name, text]) => `<dt>${escape(name)}</dt><dd>${escape(filled(text, found))}</dd>`;
+  return `<dl>${rows.map(row).join("")}</dl>`;
+}
+
+// The characters of a text, tinted by their weights in one channel's average at the end.
+export function listening(values, data) {
+  const weights = heard(values, data);
+  const most = Math.max(...weights);
+  const said = filled(data.words, { share: percent(weights.at(-1) ?? 0) });
+  const spans = [...characters(values.text)].map(({ character, last }) => {
+    const strength = Math.round((100 * weights[last]) / most);
+    return `<span style="--strength: ${strength}%">${shown(character)}</span>`;
+  });
+  return (
+    `<div role="img" aria-label="${escape(said)}"><p class="live-words" aria-hidden="true">` +
+    `${spans.join("")}</p></div><p>${escape(said)}</p>`
+  );
+}
+
+// The weights of all bytes of a text. A key is the sum of two numbers: one for its byte,
+// and one for the byte before it.
+export function heard({ text, half_life: halfLife, bonus }, { now, before }) {
+  const bytes = [...new TextEncoder().encode(text)];
+  if (!bytes.length) return [];
+  const keys = bytes.map((byte, at) => [now[byte] + (at ? before[bytes[at - 1]] : 0)]);
+  return [...weightsOf(keys, [Math.LN2 / halfLife], [bonus])];
+}
+
+// The likeliest next bytes as bars: how often a sampler draws each of them.
+export function sampling({ temperature, top_p }, { logits, names, words }) {
+  const drawn = chances({ temperature, top_p }, logits);
+  const shares = names.map(([token]) => drawn[token]);
+  const others = 1 - shares.reduce((sum, share) => sum + share, 0);
+  const count = drawn.filter((share) => share > 0).length;
+  const bars = names.map(([, name], place) => {
+    const share = shares[place];
+    return (
+      `<li><span>${shown(name)}</span><span aria-hidden="true">` +
+      `<i style="width: ${(100 * share).toFixed(1)}%"></i></span><span>${share.toFixed(2)}</span></li>`
+    );
+  });
+  const said = filled(words, { count, others: percent(Math.max(0, others)) });
+  return `<p>${escape(said)}</p><ul class="live-bars">${bars.join("")}</ul>`;
+}
+
+// The probability with which each token is drawn.
+export function chances({ temperature, top_p: topP }, logits) {
+  const found = new Array(logits.length).fill(0);
+  const kept = distribution(logits, temperature, topP).filter((entry) => entry.kept);
+  const total = kept.reduce((sum, { probability }) => sum + probability, 0);
+  for (const { token, probability } of kept) found[token] = probability / total;
+  return found;
+}
+
+// A character may be several bytes; it is tinted by the last of them.
+function* characters(text) {
+  let read = 0;
+  for (const character of text) {
+    read += new TextEncoder().encode(character).length;
+    yield { character, last: read - 1 };
+  }
+}
+
+const filled = (text, values) => text.replace(/\{(\w+)\}/g, (_, name) => values[name]);
+const percent = (share) => `${Math.round(100 * share)}%`;
+const shown = (text) => escape(text.replaceAll("\n", "⏎")).replaceAll(" ", "&nbsp;<wbr>");
+
+function escape(text) {
+  const named = { "&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;" };
+  return text.replace(/[&<>"]/g, (character) => named[character]);
+}

@@ -1,0 +1,64 @@
+// Put controls into `root`, and below them what a figure says about their values.
+
+export function mount(root, number, figures) {
+  if (root.dataset.mounted) return; // a page with two figures loads the script twice
+  root.dataset.mounted = "yes";
+  const { figure, controls, data } = JSON.parse(root.dataset.live);
+  root.replaceChildren();
+  const fields = make("div", root, { className: "live-fields" });
+  const output = make("div", root, { className: "live-output" });
+  output.setAttribute("role", "status");
+  const values = {};
+  const show = () => {
+    output.innerHTML = figures[figure](values, data);
+  };
+  controls.forEach((control, position) => {
+    const field = make("div", fields);
+    const id = `live-${number}-${position}`;
+    const label = make("label", field, { htmlFor: id, textContent: control.label });
+    const read = kinds[control.kind](control, field, label, id);
+    const choose = () => {
+      values[control.name] = read();
+    };
+    field.addEventListener("input", () => {
+      choose();
+      show();
+    });
+    choose();
+  });
+  show();
+}
+
+function make(kind, parent, properties = {}) {
+  return parent.appendChild(Object.assign(document.createElement(kind), properties));
+}
+
+// Each puts an input into its field and returns a function that reads its value.
+const kinds = {
+  slider({ options, start }, field, label, id) {
+    const said = make("span", label, { className: "live-value" });
+    const input = make("input", field, { id, type: "range", min: 0, step: 1 });
+    input.max = options.length - 1;
+    input.value = start;
+    return () => {
+      const [text, value] = options[input.value];
+      said.textContent = text;
+      input.setAttribute("aria-valuetext", text);
+      return value;
+    };
+  },
+
+  menu({ options, start }, field, label, id) {
+    const select = make("select", field, { id });
+    for (const [textContent] of options) make("option", select, { textContent });
+    select.selectedIndex = start;
+    return () => options[select.selectedIndex][1];
+  },
+
+  text({ start, longest }, field, label, id) {
+    const input = make("input", field, { id, type: "text", value: start, maxLength: longest });
+    input.spellcheck = false;
+    field.className = "live-wide";
+    return () => input.value;
+  },
+};

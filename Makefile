@@ -13,13 +13,13 @@ PY := .venv/bin/python
 INSTALLED := .venv/.installed
 VENDORED := .vendor/.installed
 SITE := _build/html/.built
-SOURCES = find _config.yml _toc.yml CHANGELOG.md book src -type f ! -path '*/.*' \
+SOURCES = find _config.yml _toc.yml CHANGELOG.md book src tools -type f ! -path '*/.*' \
   ! -path '*.egg-info/*' ! -name '*.pyc'
 CLEAN_SITE := _build/html _build/.doctrees _build/jupyter_execute
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help env book serve offline pdf lab notebooks participant test lint unit check-notebooks \
+.PHONY: help env book serve offline pdf lab notebooks participant slides test lint unit check-notebooks \
   check-site bench comparison limits freshness links messages translation clean FORCE
 
 help: ## this list
@@ -100,6 +100,9 @@ notebooks: $(INSTALLED) ## run the notebooks again and store them in normal form
 participant: $(INSTALLED) ## notebooks without solutions, and all that participants need, as a zip
 	@$(PY) tools/participant.py
 
+slides: $(INSTALLED) $(VENDORED) ## slides made from the chapters, which open without a network
+	@$(PY) tools/slides.py
+
 # --- the tests ---------------------------------------------------------------------
 
 test: lint unit check-notebooks check-site ## everything: style, unit tests, notebooks, site, browser
@@ -124,7 +127,8 @@ check-notebooks: $(INSTALLED) ## run every notebook and compare every text outpu
 
 check-site: $(SITE) ## build the site strictly, follow its links, look at every page in Chromium
 	@$(PY) tools/links.py
-	@$(PY) -m pytest -q -n 2 -m browser tests/test_site.py tests/test_playground.py
+	@$(PY) -m pytest -q -n 2 -m browser tests/test_site.py tests/test_playground.py \
+	  tests/test_workshop.py tests/test_pages.py tests/test_offline.py
 
 bench: $(INSTALLED) ## measure on this CPU, and record it in benchmarks/results
 	@for question in operator_forms chunks training_step generation squared_relu_zeros; do \

@@ -122,7 +122,7 @@ def measure(path, limit=LIMIT):
     notebook.cells.append(nbformat.v4.new_code_cell(SPENT))
     client = NotebookClient(
         notebook,
-        timeout=600,
+        timeout=None,
         kernel_name="python3",
         resources={"metadata": {"path": str(path.parent)}},
         extra_arguments=["--log-level=ERROR"],
@@ -242,6 +242,7 @@ def measure_all(paths, keep):
                 continue
             if keep:
                 record(row)
+                write_tables()
             print(
                 f"{row['notebook']}: {row['seconds']:.0f} s, "
                 f"{row['peak_mib']} MiB at its peak",
@@ -291,9 +292,9 @@ def tables(content):
             for row in content["rows"]
         ),
         "",
-        f"On {content['cores']} cores of a {content['device']}, {content['date']}, "
-        f"commit `{content['commit']}`: Python {content['python']}, {versions}. The "
-        f"limit was {content['limit_mib']} MiB. JupyterLab itself holds "
+        f"{content['cores']} cores ({content['device']}), {content['date']}, commit "
+        f"`{content['commit']}`, Python {content['python']}, {versions}; the limit was "
+        f"{content['limit_mib']} MiB. JupyterLab itself holds "
         f"{content['server_mib']} MiB, and the environment takes "
         f"{content['environment_mb'] / 1000:.1f} GB on disk.",
     ]
@@ -342,6 +343,13 @@ def with_tables(text, content):
     )
 
 
+def write_tables():
+    content = json.loads(RECORD.read_text("utf-8"))
+    for page in PAGES:
+        path = ROOT / page
+        path.write_text(with_tables(path.read_text("utf-8"), content), "utf-8")
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument(
@@ -354,11 +362,8 @@ def main():
     if not options.tables:
         paths = [path.resolve() for path in options.notebooks] or listed_notebooks()
         failures = measure_all(paths, options.record)
-    if options.record or options.tables:
-        content = json.loads(RECORD.read_text("utf-8"))
-        for page in PAGES:
-            path = ROOT / page
-            path.write_text(with_tables(path.read_text("utf-8"), content), "utf-8")
+    if options.tables:
+        write_tables()
     sys.exit(bool(failures))
 
 

@@ -33,6 +33,9 @@ VIEW = re.compile(
     r'<script type="application/vnd\.jupyter\.widget-view\+json">(.*?)</script>',
     re.DOTALL,
 )
+WIDGETS = re.compile(
+    r'<script src="[^"]*(?:require|widgets|embed-amd)\.js[^"]*"></script>'
+)
 TITLE = re.compile(r"<title>(.*?) &#8212;", re.DOTALL)
 HEADING = re.compile(
     r'<section id="([^"]+)">\s*(?:<span[^>]*></span>)*<h2>(.*?)<a', re.DOTALL
@@ -44,7 +47,7 @@ class Page:
     """A page of the site on its way into the book: title, sections and text."""
 
     def __init__(self, site, name, numbers):
-        html = (site / name).read_text(encoding="utf-8")
+        self.html = html = (site / name).read_text(encoding="utf-8")
         self.name, self.number, self.numbers = name, numbers[name], numbers
         self.title = TITLE.search(html)[1]
         self.states = {}
@@ -134,8 +137,9 @@ def whole(site, begins):
         if caption:
             contents.append(f"<li class='print-part'>{escape(caption)}</li>")
         contents += [entry(pages[name], begins) for name in listed]
-    head = HEAD.search((site / names[1]).read_text(encoding="utf-8"))[0]
-    head = VIEW.sub("", STATE.sub("", head)).replace('="../', f'="{HOST}')
+    heads = (HEAD.search(page.html)[0] for page in pages.values())
+    head = next(head for head in heads if "mathjax" in head)
+    head = WIDGETS.sub("", STATE.sub("", head)).replace('="../', f'="{HOST}')
     chapters = "".join(
         f'<article class="bd-article" id="p{page.number}">{page.text}</article>'
         for page in pages.values()

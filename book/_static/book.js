@@ -26,6 +26,11 @@ function repair() {
   const sidebar = document.querySelector(".bd-sidebar-primary:not([role])");
   sidebar?.setAttribute("role", "complementary");
   sidebar?.setAttribute("aria-label", "The book");
+  // The corner of a table, above the names of its rows, is the heading of nothing.
+  for (const head of document.querySelectorAll("article th")) {
+    if (head.textContent.trim()) continue;
+    head.replaceWith(document.createElement("td"));
+  }
   // The bibliography says that it is a list, so its entries have to be items.
   for (const entry of document.querySelectorAll(".citation-list > [role=doc-biblioentry]")) {
     entry.setAttribute("role", "listitem");

@@ -131,11 +131,18 @@ class Tree:
 
 
 def python(path, text):
-    """A notebook's code cells as one program; other files as they are."""
+    """A notebook's code cells as one program; other files as they are.
+
+    The cell that installs the package, which the pages leave out, measures nothing.
+    """
     if not path.endswith(".ipynb"):
         return text
-    cells = json.loads(text)["cells"]
-    code = ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]
+    code = [
+        "".join(cell["source"])
+        for cell in json.loads(text)["cells"]
+        if cell["cell_type"] == "code"
+        and "remove-cell" not in cell.get("metadata", {}).get("tags", [])
+    ]
     return re.sub(r"^(\s*)[%!].*", r"\1pass", "\n".join(code), flags=re.MULTILINE)
 
 

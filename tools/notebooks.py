@@ -12,6 +12,7 @@ import sys
 import time
 from pathlib import Path
 
+import colab
 import nbformat
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
@@ -38,6 +39,7 @@ def run(path):
     """Execute the notebook where it lies; returns it and its peak memory in MiB."""
     notebook = nbformat.read(path, as_version=4)
     notebook.metadata = nbformat.from_dict(METADATA)
+    colab.insert(notebook)
     notebook.cells.append(nbformat.v4.new_code_cell(PEAK_MEMORY))
     client = NotebookClient(
         notebook,

@@ -424,6 +424,9 @@ def is_picture(cell):
 # In a browser.
 
 browser, address = test_site.browser, test_site.address
+PAPER_WIDTH = 711  # pixels: 210 mm without two margins of 11 mm
+CUT_OFF = """[...document.querySelectorAll('.bd-article :is(div.math, pre, table)')]
+    .filter((e) => e.scrollWidth > e.clientWidth + 1).map((e) => e.textContent)"""
 
 
 @pytest.mark.browser
@@ -434,6 +437,9 @@ def test_the_cheat_sheet_is_one_page(browser, address, paper):
     page.wait_for_function("document.querySelector('mjx-container')")
     page.wait_for_load_state("networkidle")
     pdf = page.pdf(format=paper)
+    page.emulate_media(media="print")
+    page.set_viewport_size({"width": PAPER_WIDTH, "height": 1000})
+    assert page.evaluate(CUT_OFF) == []
     page.close()
     assert len(re.findall(rb"/Type\s*/Page\b(?!s)", pdf)) == 1
 

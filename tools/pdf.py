@@ -140,6 +140,10 @@ def whole(site, begins):
     heads = (HEAD.search(page.html)[0] for page in pages.values())
     head = next(head for head in heads if "mathjax" in head)
     head = WIDGETS.sub("", STATE.sub("", head)).replace('="../', f'="{HOST}')
+    title = escape(configured("title"))
+    head = re.sub(
+        r"<title>.*?</title>", f"<title>{title}</title>", head, flags=re.DOTALL
+    )
     chapters = "".join(
         f'<article class="bd-article" id="p{page.number}">{page.text}</article>'
         for page in pages.values()
@@ -147,7 +151,7 @@ def whole(site, begins):
     return (
         f'<!DOCTYPE html><html lang="en" data-theme="light" data-content_root="{HOST}">'
         f'{head}<body class="print-book"><header class="print-cover">'
-        f"<p class='print-title'>{escape(configured('title'))}</p>"
+        f"<p class='print-title'>{title}</p>"
         f"<p>{escape(configured('author'))}</p>"
         f"<p>{escape(configured('html')['baseurl'])}</p>"
         "<p>Text and figures CC BY 4.0, code Apache-2.0</p></header>"
@@ -212,7 +216,7 @@ def answer(route, site, html):
 def first_pages(document):
     """On which page each named place is, {name: number}, read from the PDF itself."""
     text = document.decode("latin-1")
-    objects = dict(re.findall(r"\n(\d+) 0 obj\n(<<.*?>>)\nendobj", text, re.DOTALL))
+    objects = dict(re.findall(r"\n(\d+) 0 obj\n(.*?)\nendobj", text, re.DOTALL))
     root = re.search(r"/Type /Catalog\n/Pages (\d+) 0 R", text)[1]
 
     def leaves(number):

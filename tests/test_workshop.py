@@ -46,7 +46,9 @@ def copy_of(path):
 
 
 def code_of(cells):
-    return [cell.source for cell in cells if cell.cell_type == "code"]
+    """The code of cells as Python alone: what only Colab runs, is left out."""
+    codes = [cell.source for cell in cells if cell.cell_type == "code"]
+    return [re.sub(r"(?m)^( *)%pip .*$", r"\1pass", code) for code in codes]
 
 
 def text_of(cells):

@@ -19,7 +19,7 @@ TARGET = ROOT / "_build" / "participant"
 NAME = "rwkv-workshop"
 BEGINS = re.compile(r"(?m)^:::\{solution-start\}")
 ENDS = re.compile(r"(?ms)^.*?^:::\{solution-end\}\n:::$\n*")
-HIDDEN = {"hide-input", "remove-input"}  # code that draws, which the page folds away
+HIDDEN = {"hide-input", "remove-input", "remove-cell"}  # what a page folds away
 PACKAGE = ("pyproject.toml", "README.md", "LICENSE", "LICENSE-text", "src/rwkv_book")
 START = """\
 # Begin here

@@ -18,6 +18,7 @@ import urllib.request
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from html.parser import HTMLParser
+from os.path import relpath
 from pathlib import Path
 from urllib.parse import unquote, urldefrag, urljoin, urlsplit
 
@@ -144,7 +145,7 @@ def main():
         return check_elsewhere(elsewhere(paths))
     broken = [(path, *found) for path in paths for found in broken_inside(path)]
     for path, link, why in broken:
-        print(f"{path.relative_to(ROOT)}: {link}: {why}")
+        print(f"{relpath(path, ROOT)}: {link}: {why}")
     count = sum(len(page(path).links) for path in paths)
     print(f"{len(paths)} pages, {count} links, {len(broken)} lead nowhere")
     return bool(broken)
@@ -159,7 +160,7 @@ def check_elsewhere(found):
     wrong = {one: why for one, why in answers.items() if why and why[0] != "?"}
     for address, why in answers.items():
         if why:
-            print(f"{why}: {address} (in {found[address].relative_to(ROOT)})")
+            print(f"{why}: {address} (in {relpath(found[address], ROOT)})")
     print(f"{len(found)} addresses elsewhere, {len(wrong)} do not answer")
     return bool(wrong)
 

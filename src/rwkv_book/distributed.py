@@ -244,20 +244,20 @@ class Receive(torch.autograd.Function):
 
 
 class Send(torch.autograd.Function):
-    """Send `tensor` to the next rank. Its gradient, which that rank will know, is asked
-    for after the gradient of `then` is known: `then` is returned as it came.
+    """Send `after` to the next rank, and return `before`, of the same shape, as it is.
+
+    Backward waits for the gradient of `after`, which the next rank knows late. Because
+    it does so when that of `before` has come, no rank waits with its own tokens.
     """
 
     @staticmethod
-    def forward(ctx, then, tensor):
-        dist.send(tensor.contiguous(), dist.get_rank() + 1)
-        ctx.save_for_backward(tensor)
-        return then.view_as(then)
+    def forward(ctx, before, after):
+        dist.send(after.contiguous(), dist.get_rank() + 1)
+        return before.view_as(before)
 
     @staticmethod
     def backward(ctx, gradient):
-        (tensor,) = ctx.saved_tensors
-        received = torch.empty_like(tensor)
+        received = torch.empty_like(gradient.contiguous())
         dist.recv(received, dist.get_rank() + 1)
         return gradient, received
 
@@ -303,9 +303,9 @@ class FromNeighbour(torch.autograd.Function):
 def pass_along(tensor, step, otherwise):
     """Send `tensor` to rank + step; what rank - step sent, `otherwise` if none is."""
     target, source = dist.get_rank() + step, dist.get_rank() - step
-    jobs = []
+    tensor, jobs = tensor.contiguous(), []
     if 0 <= target < dist.get_world_size():
-        jobs.append(dist.P2POp(dist.isend, tensor.contiguous(), target))
+        jobs.append(dist.P2POp(dist.isend, tensor, target))
     if 0 <= source < dist.get_world_size():
         otherwise = torch.empty_like(tensor)
         jobs.append(dist.P2POp(dist.irecv, otherwise, source))
@@ -352,7 +352,10 @@ def payload_bytes(way, shape, batch, ranks, bytes_per_number=4):
 
 
 def sent_bytes(payload, ranks):
-    """What of {kind: bytes} leaves a rank when the ranks pass pieces on in a ring."""
+    """What of {kind: bytes} leaves a rank when the ranks pass pieces on in a ring.
+
+    Gloo, on CPUs, scatters by way of an all-reduce, and sends twice as much for that.
+    """
     once = (ranks - 1) / ranks
     leaves = {"all_reduce": 2 * once, "all_gather": once, "reduce_scatter": once}
     return sum(leaves.get(kind, 1) * size for kind, size in payload.items())

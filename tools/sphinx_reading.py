@@ -131,9 +131,12 @@ def show(app, pagename, templatename, context, doctree):
     facts = app.env.metadata.get(pagename, {})
     head = r"(?P<open><h1>)(?:(?P<number>\d+) · )?(?P<rest>.*?</h1>)"
     if "body" in context and pagename != app.config.root_doc:
-        line = (
-            f'<p class="page-facts">{sum_up(facts)}</p>' if "question" in facts else ""
-        )
+        line = ""
+        if "question" in facts:
+            line = (
+                f'<p class="page-facts" data-minutes="{facts["minutes"]:.0f}">'
+                f"{sum_up(facts)}</p>"
+            )
 
         def dressed(match):
             number = match["number"] or ""

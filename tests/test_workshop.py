@@ -435,6 +435,7 @@ CUT_OFF = """[...document.querySelectorAll('.bd-article :is(div.math, pre, table
 @pytest.mark.parametrize("paper", ["A4", "Letter"])
 def test_the_cheat_sheet_is_one_page(browser, address, paper):
     page = browser.new_page()
+    page.set_default_timeout(120_000)
     page.goto(f"{address}/book/workshop/cheat_sheet.html")
     page.wait_for_function("document.querySelector('mjx-container')")
     page.wait_for_load_state("networkidle")
@@ -468,6 +469,7 @@ def deck_page(browser, deck_on_disk):
         "request",
         lambda r: None if r.url.startswith(local) else problems.append(r.url),
     )
+    page.set_default_timeout(120_000)  # 4 MB of scripts, perhaps on a busy machine
     page.goto(deck_on_disk.as_uri())
     page.wait_for_function(
         "Reveal.isReady() && document.querySelector('mjx-container')"

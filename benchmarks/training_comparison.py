@@ -16,7 +16,7 @@ goes on after the last of them; to begin again, delete the folder. A table is pr
 the end, and the record goes to results/training-comparison-<device>.json.
 
     tiny   about two minutes: does it work, and what order comes out? (not recorded)
-    cpu    about eighty minutes of one core
+    cpu    about 75 minutes of one core
     gpu    larger networks, in bfloat16 (has not been run yet)
 
 With --ship the larger networks of the first seed replace those that come with the book.

@@ -4,7 +4,7 @@ import json
 import math
 import re
 import sys
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
@@ -412,3 +412,48 @@ def test_a_shipped_contender_is_worth_what_its_file_says(name, held_out):
     excerpt = {work: held_out[work][: int(length)]}
     found, _ = contenders.windowed_loss(contenders.load(name), excerpt)
     assert found == pytest.approx(float(loss), abs=1e-4)
+
+
+# What was recorded.
+
+RESULTS = Path(training_comparison.__file__).parent / "results"
+RECORDS = [
+    json.loads(path.read_text(encoding="utf-8"))
+    for path in sorted(RESULTS.glob("training-comparison-*.json"))
+]
+
+
+@pytest.mark.parametrize("record", RECORDS, ids=lambda record: record["device"])
+def test_a_record_is_of_the_command_as_it_is_now(record):
+    plan = json.dumps(asdict(training_comparison.BUDGETS[record["budget"]]))
+    assert record["plan"] == json.loads(plan)
+    for row in record["rows"]:
+        layers, width = record["plan"]["sizes"][row["size"]]
+        size = model.Config(training.VOCABULARY, layers, width)
+        length = record["plan"]["length"]
+        shape = contenders.shape(row["contender"], size, length)
+        assert row["shape"] == asdict(shape)
+        assert row["parameters"] == contenders.parameters_of(row["contender"], shape)
+
+
+@pytest.mark.parametrize("record", RECORDS, ids=lambda record: record["device"])
+def test_a_record_has_every_contender_size_and_seed(record):
+    plan, rows = record["plan"], record["rows"]
+    pairs = {(row["size"], row["contender"]) for row in rows}
+    assert pairs == {(size, name) for size in plan["sizes"] for name in NAMES}
+    for row in rows:
+        losses = row["held_out_loss"]["seeds"]
+        assert len(set(losses)) == len(row["training_loss"]) == plan["seeds"] >= 3
+        assert row["held_out_loss"] == training_comparison.over_seeds(losses)
+
+
+@every_contender
+def test_the_shipped_contenders_are_those_of_a_record(name):
+    stated = float(contenders.metadata(name)["held-out loss"].split()[0])
+    recorded = [
+        row["held_out_loss"]["seeds"][0]
+        for record in RECORDS
+        for row in record["rows"]
+        if (record["budget"], row["size"], row["contender"]) == ("cpu", "larger", name)
+    ]
+    assert any(loss == pytest.approx(stated, abs=6e-5) for loss in recorded)

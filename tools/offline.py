@@ -130,6 +130,9 @@ def offline(site):
     files[options] = replaced(
         site / options, "SHOW_SEARCH_SUMMARY: true", "SHOW_SEARCH_SUMMARY: false"
     )
+    files["_static/notes.js"] = replaced(
+        site / "_static" / "notes.js", "tex-mml-chtml.js", "tex-mml-svg.js"
+    )
     styles = site / "_static" / "book.css"
     files["_static/book.css"] = FONT.sub(
         lambda font: f'url("{data_url(styles.parent / font["path"], "font/woff2")}")',

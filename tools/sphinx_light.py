@@ -2,9 +2,9 @@
 
 The theme draws a dozen icons with a script of 1.5 MB, and loads the index of the search
 on every page, for a dialog that sends its reader on to the search page anyway. After
-the build, icons stand in the pages as drawings and both scripts are gone. What the
-glossary and the bibliography say is gathered in one small script, which `notes.js`
-loads when a reader first rests on a term or a citation.
+the build, icons stand in the pages as drawings and both scripts are gone, and MathJax
+where there is no formula. What the glossary and the bibliography say is gathered in one
+small script, which `notes.js` loads when a reader first rests on a term or a citation.
 """
 
 import json
@@ -26,6 +26,10 @@ SCRIPTS = re.compile(
     r'\s*<script (?:defer )?src="[^"]*(?:scripts/fontawesome|_static/searchtools|'
     r'_static/language_data|searchindex)\.js[^"]*"></script>'
 )
+MATHJAX = re.compile(
+    r"\s*<script>window\.MathJax = .*?</script>"
+    r"\s*<script [^>]*tex-mml-chtml\.js[^>]*></script>"
+)
 ICON_SCRIPT = re.compile(r'\s*<script defer src="[^"]*fontawesome\.js[^"]*"></script>')
 
 
@@ -37,11 +41,14 @@ def finish(app, exception):
     drawings = icons.read_text(encoding="utf-8")
     icons.unlink()
     for page in site.rglob("*.html"):
-        if "vendor" in page.relative_to(site).parts:
+        name = page.relative_to(site).as_posix()
+        if name.startswith(("vendor/", "_static/")):
             continue
         text = page.read_text(encoding="utf-8")
         unneeded = ICON_SCRIPT if page.name == "search.html" else SCRIPTS
         text = unneeded.sub("", text)
+        if 'class="math' not in text:
+            text = MATHJAX.sub("", text)
         text = ICON.sub(lambda icon: drawn(icon, drawings), text)
         page.write_text(text, encoding="utf-8")
     script = f"bookNotes({json.dumps(notes(site), ensure_ascii=False)});\n"

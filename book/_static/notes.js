@@ -16,6 +16,16 @@
     document.head.append(Object.assign(document.createElement("script"), { src }));
   }));
 
+  // A page without formulas of its own has no MathJax, until a note brings one.
+  const formulas = () => window.MathJax?.startup?.promise ?? new Promise((resolve) => {
+    if (window.MathJax) return resolve(); // its script is on its way, and sets them itself
+    window.MathJax = { options: { processHtmlClass: "math" }, startup: { typeset: false } };
+    document.head.append(Object.assign(document.createElement("script"), {
+      src: new URL("../vendor/mathjax/es5/tex-mml-chtml.js", scripts),
+      onload: () => MathJax.startup.promise.then(resolve),
+    }));
+  });
+
   // What a link stands for, as nodes, or nothing.
   async function meaning(link) {
     const [page, name] = link.href.split("#");
@@ -42,7 +52,10 @@
     note.querySelectorAll("[id]").forEach((element) => element.removeAttribute("id"));
     note.hidden = false;
     link.setAttribute("aria-describedby", note.id);
-    if (note.querySelector(".math")) await window.MathJax?.typesetPromise?.([note]);
+    if (note.querySelector(".math")) {
+      await formulas();
+      await MathJax.typesetPromise?.([note]);
+    }
     place(link);
   }
 

@@ -115,10 +115,10 @@ def batches_of(reviews, vocabulary, length, size, passes, seed=0):
 
 
 def characters_of(reviews):
-    """All the reviews as one tensor of characters, numbers in ALPHABET."""
-    text = "\n".join(" ".join(review.words) for review in reviews)
-    number = {character: n for n, character in enumerate(ALPHABET)}
-    return torch.tensor([number[character] for character in text])
+    """All the reviews as one tensor of characters: bytes, numbers in ALPHABET."""
+    text = "\n".join(" ".join(review.words) for review in reviews).encode()
+    number = bytes.maketrans(ALPHABET.encode(), bytes(range(len(ALPHABET))))
+    return torch.frombuffer(bytearray(text.translate(number)), dtype=torch.uint8)
 
 
 def windows_of(characters, length, size, count, seed=0):
@@ -126,7 +126,8 @@ def windows_of(characters, length, size, count, seed=0):
     generator = torch.Generator().manual_seed(seed)
     last = len(characters) - length
     starts = torch.randint(last, (count, size, 1), generator=generator)
-    return [(characters[start + torch.arange(length + 1)],) for start in starts]
+    pieces = (characters[start + torch.arange(length + 1)] for start in starts)
+    return [(piece.long(),) for piece in pieces]
 
 
 def verdict_loss(classifier, tokens, lengths, labels):

@@ -1,12 +1,15 @@
 """Leaving a part out changes that part alone; a cut gradient loses what it should."""
 
+import json
 from dataclasses import asdict, replace
+from pathlib import Path
+from statistics import mean
 
 import pytest
 import torch
 from torch.nn.functional import cross_entropy
 
-from rwkv_book import ablations
+from rwkv_book import ablations, corpora, training
 from rwkv_book.ablations import Truncated
 from rwkv_book.model import RWKV, Config
 
@@ -171,3 +174,20 @@ def test_truncation_cuts_influence_into_blocks(through):
 def test_a_length_below_one_is_refused():
     with pytest.raises(ValueError, match="through must be at least 1"):
         Truncated(network(), 0)
+
+
+def test_the_record_of_the_chapter_can_be_made_again():
+    folder = Path(__file__).parents[1] / "benchmarks" / "results"
+    record = json.loads(next(folder.glob("ablations-*.json")).read_text())
+    wanted = next(row for row in record["rows"] if row["without"] == "clipping")
+    run = ablations.RECIPE["clipping"](training.Run(**record["run"]))
+    model = ablations.first_model(run)
+    optimizer = training.make_optimizer(model, run)
+    data = training.join(corpora.load(run.corpus).training)
+    losses = [
+        training.training_step(
+            model, optimizer, *training.windows(data, run, step), run, step
+        ).item()
+        for step in range(record["steps_together"])
+    ]
+    assert mean(losses) == pytest.approx(wanted["losses"][0], abs=2e-3)

@@ -201,5 +201,5 @@ def test_a_rate_that_is_not_better_is_refused(answer, sentence):
 
 
 def test_a_better_rate_is_found_by_a_search():
-    assert chapter_07.BETTER == 0.1
-    assert diagnose("07.6", 0.016).startswith("Right. Lower by 0.1 or more.")
+    assert chapter_07.BETTER == 0.05
+    assert diagnose("07.6", 0.016).startswith("Right. Lower by 0.05 or more.")

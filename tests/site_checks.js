@@ -47,11 +47,11 @@ window.siteChecks = {
       .map((e) => e.outerHTML)
       .join("\n"),
 
-  // What axe calls serious or critical.
-  serious: async () => {
+  // What axe finds, at every level.
+  violations: async () => {
     const { violations } = await axe.run(document, { resultTypes: ["violations"] });
-    return violations
-      .filter(({ impact }) => ["serious", "critical"].includes(impact))
-      .flatMap(({ id, nodes }) => nodes.map((node) => `${id}: ${node.target.join(" ")}`));
+    return violations.flatMap(({ id, nodes }) =>
+      nodes.map((node) => `${id}: ${node.target.join(" ")}`),
+    );
   },
 };

@@ -3,26 +3,17 @@
 A page opened from a file may load a script but no modules, so they are bundled.
 """
 
-import subprocess
-import sys
 from pathlib import Path
 
-ROOT = Path(__file__).parents[1]
-ENTRY = ROOT / "book" / "_static" / "live" / "live.js"
-ESBUILD = ROOT / ".vendor" / "node_modules" / "esbuild" / "bin" / "esbuild"
+from offline import Bundle
 
-
-def bundle(entry, script):
-    """Write `entry` and all that it imports as one classic script."""
-    node = Path(sys.executable).with_name("node")
-    options = ["--bundle", "--format=iife", "--target=es2022", "--log-level=warning"]
-    command = [node, ESBUILD, entry, *options, f"--outfile={script}"]
-    subprocess.run(command, check=True)
+ENTRY = Path(__file__).parents[1] / "book" / "_static" / "live" / "live.js"
 
 
 def write_script(app, error):
     if error is None and app.builder.format == "html":
-        bundle(ENTRY, Path(app.outdir) / "_static" / "live.js")
+        script = Path(app.outdir) / "_static" / "live.js"
+        script.write_text(Bundle(ENTRY).script(), encoding="utf-8")
 
 
 def setup(app):

@@ -23,7 +23,7 @@ def test_the_break_even_with_shared_heads_is_right():
         (5 / 8, "more tokens, not fewer"),
         (20, "equally many bytes a number"),
         (80, "keys and values, both"),
-        (32, "five rows, not four"),
+        (32, "five rows a layer, not four"),
         (24, "more than its three sums"),
         (16, "five rows, not two"),
         (160, "Each 8 heads share"),

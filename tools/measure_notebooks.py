@@ -67,16 +67,17 @@ def listed_notebooks():
 
 
 def memory_of(processes):
-    """Bytes that they hold together; what they share is counted with the first."""
+    """Bytes that they hold together; pages that several share are counted once.
+
+    That is Linux's "proportional set size"; elsewhere shared pages count for each.
+    """
     import psutil
 
     total = 0
-    for number, process in enumerate(processes):
-        try:
-            held = process.memory_info()
-        except psutil.NoSuchProcess:
-            continue
-        total += held.rss - (getattr(held, "shared", 0) if number else 0)
+    for process in processes:
+        with suppress(psutil.NoSuchProcess, psutil.AccessDenied):
+            held = process.memory_full_info()
+            total += getattr(held, "pss", held.rss)
     return total
 
 

@@ -477,6 +477,7 @@ def member(rank, function, arguments, ranks, folder):
     torch.set_num_threads(1)
     where = f"file://{folder}/meeting"
     dist.init_process_group("gloo", where, rank=rank, world_size=ranks)
+    dist.barrier()  # all have met: whoever is done first may now leave
     torch.save(function(*arguments), f"{folder}/{rank}")
     dist.destroy_process_group()
 

@@ -131,12 +131,37 @@ def set_theme(page, theme):
     page.wait_for_function(f"document.documentElement.dataset.theme === '{theme}'")
 
 
+# Puts the focus on what comes before an element in the order of Tab and can have it.
+FOCUS_BEFORE = """(element) => {
+  const all = [...document.querySelectorAll(
+    "a[href], button, input, select, textarea, summary, [tabindex='0']")]
+    .filter((e) => e.getClientRects().length && !e.disabled);
+  let before = all.indexOf(element);
+  do all[--before].focus(); while (document.activeElement !== all[before]);
+}"""
+FOCUSED = """(element) => {
+  const { outlineStyle, outlineWidth } = getComputedStyle(element);
+  return document.activeElement === element &&
+    outlineStyle !== "none" && parseFloat(outlineWidth) >= 2;
+}"""
+
+
+def tab_to(page, element):
+    """From what comes before it, past what only scrolls, to an element."""
+    element.evaluate(FOCUS_BEFORE)
+    for _ in range(4):
+        page.keyboard.press("Tab")
+        if element.evaluate("(e) => document.activeElement === e"):
+            break
+    assert element.evaluate(FOCUSED)
+
+
 def move_slider(slider):
     """What the output around a slider shows before and after an arrow key."""
     handle = slider.locator(".noUi-handle").first
     output = slider.locator("xpath=ancestor::div[contains(@class, 'cell_output')]")
-    handle.scroll_into_view_if_needed()
-    handle.focus()
+    tab_to(slider.page, handle)
+    assert handle.get_attribute("aria-label")
     now, most = (handle.get_attribute(f"aria-value{name}") for name in ("now", "max"))
     before = output.evaluate("output => siteChecks.shown(output)")
     handle.press("ArrowLeft" if float(now) >= float(most) else "ArrowRight")

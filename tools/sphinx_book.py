@@ -1,6 +1,7 @@
 """A Sphinx extension: what the pages need beyond Jupyter Book's settings."""
 
 import re
+from pathlib import Path
 
 import sphinx_light
 import sphinx_live
@@ -52,7 +53,24 @@ def skip_field_numbers(app, what, name, thing, skip, options):
     return skip or (thing.__doc__ or "").startswith("Alias for field number")
 
 
+ENTRANCE = """<!DOCTYPE html>
+<html lang="en"><head><meta charset="utf-8"><title>{title}</title>
+<link rel="icon" href="_static/logo.svg">
+<meta http-equiv="refresh" content="0; url={page}"></head>
+<body><main><a href="{page}">{title}</a></main></body></html>
+"""
+
+
+def write_entrance(app, error):
+    """index.html sends readers on to the first page, which is in a folder."""
+    if error is None and app.builder.format == "html":
+        page = app.builder.get_target_uri(app.config.root_doc)
+        text = ENTRANCE.format(title=app.config.html_title, page=page)
+        (Path(app.outdir) / "index.html").write_text(text, encoding="utf-8")
+
+
 def setup(app):
+    app.connect("build-finished", write_entrance, priority=100)
     app.connect("html-page-context", drop_thebe)
     # Before napoleon, which runs at 500 and indents what it writes.
     app.connect("autodoc-process-docstring", read_as_plain_text, priority=400)

@@ -105,7 +105,15 @@ slides: $(INSTALLED) $(VENDORED) ## slides made from the chapters, which open wi
 
 # --- the tests ---------------------------------------------------------------------
 
-test: lint unit check-notebooks check-site ## everything: style, unit tests, notebooks, site, browser
+# Two tests, or two notebooks, run at once: with one thread each, as threads that wait
+# for each other's turn cost more than they compute.
+BESIDE := OMP_NUM_THREADS=1
+
+# One core builds the site; the unit tests have moments in which they wait.
+test: lint ## everything: style, unit tests, notebooks, site, browser
+	@$(MAKE) --no-print-directory -j 2 unit $(SITE)
+	@$(MAKE) --no-print-directory check-notebooks
+	@$(MAKE) --no-print-directory check-site
 
 lint: $(INSTALLED) ## ruff, and the spelling
 	@.venv/bin/ruff check
@@ -113,7 +121,7 @@ lint: $(INSTALLED) ## ruff, and the spelling
 	@.venv/bin/codespell
 
 unit: $(INSTALLED) ## the package's tests
-	@$(PY) -m pytest -q -n 2
+	@$(BESIDE) $(PY) -m pytest -q -n 2
 
 # The one chapter that compiles something; in CI it may not be left out.
 COMPILES := book/08_the_fast_path.ipynb
@@ -122,7 +130,7 @@ LEFT_OUT = $(if $(CI)$(shell command -v g++),,--ignore=$(COMPILES))
 check-notebooks: $(INSTALLED) ## run every notebook and compare every text output with the stored one
 	@test -z "$(LEFT_OUT)" || \
 	  echo "!!! NOT CHECKED, because there is no g++ (on Debian: apt-get install g++): $(COMPILES)"
-	@$(PY) -m pytest -q -n 2 --dist loadscope --nbval --nbval-current-env $(LEFT_OUT) \
+	@$(BESIDE) $(PY) -m pytest -q -n 2 --dist loadscope --nbval --nbval-current-env $(LEFT_OUT) \
 	  --nbval-cell-timeout 300 --nbval-sanitize-with tests/nbval_sanitize.cfg book
 
 check-site: $(SITE) ## build the site strictly, follow its links, look at every page in Chromium

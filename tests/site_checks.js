@@ -32,6 +32,10 @@ window.siteChecks = {
     return [...images, ...drawings].map(opening);
   },
 
+  // Formulas that a screen reader cannot say.
+  silentFormulas: () =>
+    all("mjx-container:not(:has(mjx-assistive-mml math))").map(opening),
+
   // What sticks out of the window on the right, outside of anything that scrolls itself.
   wide: () => {
     if (document.scrollingElement.scrollWidth <= innerWidth) return [];

@@ -88,6 +88,12 @@ def unfold(browser, stick):
         def open_page(name):
             page = context.new_page()
             page.problems = problems = []
+
+            def note_failure(request):
+                # A page that sends the reader on drops what it asked for.
+                if request.failure != "net::ERR_ABORTED":
+                    problems.append(f"{request.failure}: {request.url[:200]}")
+
             page.on(
                 "console",
                 lambda message: (
@@ -95,7 +101,7 @@ def unfold(browser, stick):
                 ),
             )
             page.on("pageerror", lambda error: problems.append(str(error)))
-            page.on("requestfailed", lambda request: problems.append(request.url[:200]))
+            page.on("requestfailed", note_failure)
             page.goto(f"{stick.as_uri()}/{name}")
             page.wait_for_function("siteChecks.settled()", timeout=60_000)
             return page

@@ -1,10 +1,8 @@
 """What the pages are for a reader: a way through, notes, little to load, a keyboard."""
 
-import gzip
 import re
 from functools import cache
 from html import unescape
-from urllib.parse import urlsplit
 
 import pytest
 import test_site
@@ -20,8 +18,7 @@ visit = test_site.visit
 TOC = yaml.safe_load((test_site.ROOT / "_toc.yml").read_text(encoding="utf-8"))
 FIRST, *PAGES = [name for _, names in pages_in_order(TOC) for name in names]
 CHAPTERS = [name for name in PAGES if re.match(r"book/\d\d_", name)]
-HEAVIEST = 2_000_000  # bytes, compressed: of a page and all that it loads
-HEAVIEST_FIRST, MOST_FILES_FIRST = 400_000, 40
+HEAVIEST_FIRST, MOST_FILES_FIRST = 400_000, 40  # bytes, compressed
 
 pytestmark = pytest.mark.browser
 
@@ -132,37 +129,9 @@ def test_a_note_comes_with_the_keyboard_and_the_pointer(visit, selector, says):
 # --- what a page loads --------------------------------------------------------------
 
 
-@cache
-def compressed(path):
-    return len(gzip.compress((SITE / path).read_bytes(), 6))
-
-
-def loaded(page):
-    """The files of the site that a page has loaded, itself among them."""
-    page.wait_for_load_state("networkidle")
-    entries = page.evaluate(
-        "['navigation', 'resource'].flatMap((kind) =>"
-        " performance.getEntriesByType(kind).map(({ name }) => name))"
-    )
-    paths = {urlsplit(entry).path.lstrip("/") for entry in entries if "://" in entry}
-    return {path for path in paths if (SITE / path).is_file()}
-
-
-@pytest.mark.parametrize("name", [*CHAPTERS, "book/playground.html"])
-def test_a_page_is_light_and_its_formulas_can_be_heard(visit, name):
-    page = visit(name, test_site.WIDTHS["desktop"])
-    files = loaded(page)
-    assert name in files and len(files) > 10
-    weight = {path: compressed(path) for path in files}
-    assert sum(weight.values()) < HEAVIEST, sorted(weight.items(), key=lambda x: -x[1])
-    silent = page.locator("mjx-container:not(:has(mjx-assistive-mml math))").count()
-    assert silent == 0
-    assert page.locator("mjx-container").count() or 'class="math' not in source(name)
-
-
 def test_the_first_page_loads_little(visit):
-    files = loaded(visit(FIRST, test_site.WIDTHS["desktop"]))
-    assert sum(map(compressed, files)) < HEAVIEST_FIRST
+    files = test_site.loaded(visit(FIRST, test_site.WIDTHS["desktop"]))
+    assert sum(map(test_site.compressed, files)) < HEAVIEST_FIRST
     assert len(files) <= MOST_FILES_FIRST
     heavy = ("embed-amd", "fontawesome", "mathjax")
     assert not [path for path in files if any(name in path for name in heavy)]

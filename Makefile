@@ -109,11 +109,7 @@ slides: $(INSTALLED) $(VENDORED) ## slides made from the chapters, which open wi
 # for each other's turn cost more than they compute.
 BESIDE := OMP_NUM_THREADS=1
 
-# One core builds the site; the unit tests have moments in which they wait.
-test: lint ## everything: style, unit tests, notebooks, site, browser
-	@$(MAKE) --no-print-directory -j 2 unit $(SITE)
-	@$(MAKE) --no-print-directory check-notebooks
-	@$(MAKE) --no-print-directory check-site
+test: lint unit check-notebooks check-site ## everything: style, unit tests, notebooks, site, browser
 
 lint: $(INSTALLED) ## ruff, and the spelling
 	@.venv/bin/ruff check
@@ -149,7 +145,7 @@ comparison: $(INSTALLED) ## train five networks on equal terms, and record it (7
 # --- what need not hold up a change --------------------------------------------------
 
 # The environment of Binder, as far as pip alone can build it, in a folder of its own.
-.environment/.installed: environment.yml postBuild tools/environment.py | $(INSTALLED)
+.environment/.installed: environment.yml postBuild pyproject.toml tools/environment.py | $(INSTALLED)
 	@rm -rf .environment
 	@$(PY) tools/environment.py .environment
 	@touch $@

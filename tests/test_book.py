@@ -96,7 +96,21 @@ def test_every_module_is_in_the_api_page():
         if path.suffix == ".py" or (path / "__init__.py").exists()
     }
     assert len(described) == len(set(described))
-    assert set(described) == {name for name in modules if not name.startswith("_")}
+    public = {name for name in modules if not name.startswith("_")}
+    assert set(described) == public | {"results"}  # which lies in benchmarks/
+
+
+def test_every_part_of_the_package_is_installed():
+    settings = tomllib.loads(text("pyproject.toml"))["tool"]["setuptools"]
+    parts = {
+        str(path.parent.relative_to(ROOT / "src")).replace("/", ".")
+        for path in (ROOT / "src").rglob("__init__.py")
+    }
+    elsewhere = {
+        name: folder for name, folder in settings["package-dir"].items() if name
+    }
+    assert elsewhere == {"rwkv_book.results": "benchmarks/results"}
+    assert sorted(settings["packages"]) == sorted(parts | set(elsewhere))
 
 
 # --- the normal form of notebooks ---------------------------------------------
@@ -155,6 +169,7 @@ def test_code_imports_the_installed_package(path):
     own = [source(cell) for cell in code_cells(path)]
     code = "\n".join(text for text in own if text != colab.cell_source())
     assert "sys.path" not in code
+    assert '"../' not in code, "what a notebook needs comes with the package"
     assert not re.search(r"^\s*[%!]\s*(pip|conda|cd)\b", code, re.MULTILINE)
 
 

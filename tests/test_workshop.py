@@ -8,6 +8,7 @@ import os
 import re
 import subprocess
 import sys
+import tomllib
 from functools import cache
 from pathlib import Path
 
@@ -157,6 +158,17 @@ def test_the_box_holds_every_chapter_and_says_how_to_begin(box):
     start = (box / "START_HERE.md").read_text(encoding="utf-8")
     assert "jupyterlab==" in start and "--extra-index-url http" in start
     assert "rwkv_book doctor" in start
+
+
+def test_every_part_of_the_package_is_in_the_box(box):
+    package = box / "package"
+    text = (package / "pyproject.toml").read_text(encoding="utf-8")
+    settings = tomllib.loads(text)["tool"]["setuptools"]
+    folders = settings["package-dir"]
+    for name in settings["packages"]:
+        inside = folders.get(name) or f"{folders['']}/{name.replace('.', '/')}"
+        assert (package / inside / "__init__.py").is_file(), name
+    assert list((package / folders["rwkv_book.results"]).glob("ablations-*.json"))
 
 
 def test_the_package_in_the_box_works_by_itself(box, tmp_path):

@@ -20,7 +20,14 @@ NAME = "rwkv-workshop"
 BEGINS = re.compile(r"(?m)^:::\{solution-start\}")
 ENDS = re.compile(r"(?ms)^.*?^:::\{solution-end\}\n:::$\n*")
 HIDDEN = {"hide-input", "remove-input", "remove-cell"}  # what a page folds away
-PACKAGE = ("pyproject.toml", "README.md", "LICENSE", "LICENSE-text", "src/rwkv_book")
+PACKAGE = (
+    "pyproject.toml",
+    "README.md",
+    "LICENSE",
+    "LICENSE-text",
+    "src/rwkv_book",
+    "benchmarks/results",
+)
 START = """\
 # Begin here
 

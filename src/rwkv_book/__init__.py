@@ -22,6 +22,7 @@ In reading order:
     ablations    what each part of training is for: without it, once
     contenders   what RWKV is compared with, at one size: to build, to load, to measure
     memory       what a network still knows of a name that it read before
+    results      what was measured of all that, with device, versions and date
     cost         parameters, FLOPs, bytes, hours and money, in closed form
     show         source code, figures and sliders in the chapters
     live         figures that compute in the reader's page, and in a kernel

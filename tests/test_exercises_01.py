@@ -42,11 +42,13 @@ def test_a_right_number_is_right(number, answer):
         ("01.2", -4.97, "Mind the sign"),
         ("01.2", -math.log(GATE), "invert the sigmoid"),
         ("01.2", 0, "gone after one step"),
+        ("01.2", 5, "two decimals"),
         ("01.2", 3, "to the power of 100"),
         ("01.5", 59, "as a fraction"),
         ("01.5", 0.80, "second quarter"),
         ("01.5", 0.74, "gates are not shut"),
         ("01.5", 0.41, "Worse than a coin"),
+        ("01.5", 0.515, "[32:64]"),
     ],
 )
 def test_a_usual_mistake_is_named(number, answer, sentence):

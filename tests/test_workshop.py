@@ -260,6 +260,7 @@ def test_boxes_become_headings_and_quotations():
     text = ":::{admonition} Why\n:class: note\nBecause.\n\nSo.\n:::"
     assert plain(text) == "> **Why**\n>\n> Because.\n>\n> So."
     assert plain(":::{note}\nMind.\n:::") == "> **Note**\n>\n> Mind."
+    assert plain(":::{margin}\nBy the way.\n:::") == "> By the way."
 
 
 @pytest.mark.parametrize(

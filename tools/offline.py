@@ -42,7 +42,7 @@ Should your browser refuse something all the same, serve the folder on your own 
 
     python3 -m http.server
 
-in this folder, and open http://127.0.0.1:8000
+in this folder, and open http://127.0.0.1:8000. It was tried in Chromium and in Firefox.
 """
 
 

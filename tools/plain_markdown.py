@@ -81,15 +81,17 @@ def numbered(formula, label):
 
 
 def box(kind, title, body):
-    """A heading for an exercise, a quotation for any other box."""
+    """A heading for an exercise, a quotation for any other box and for the margin."""
     options = dict(OPTION.findall(body))
     body = OPTION.sub("", body).strip()
     if kind == "exercise":
         number = exercise_number(options["label"])
         return f"### Exercise {number} · {title}\n\n{body}"
-    if kind not in ("admonition", "note"):
+    if kind not in ("admonition", "note", "margin"):
         return f":::{{{kind}}} {title}"  # `plain` says that it is not known
-    lines = [f"**{title or kind.capitalize()}**", "", *body.splitlines()]
+    lines = body.splitlines()
+    if kind != "margin":
+        lines = [f"**{title or kind.capitalize()}**", "", *lines]
     return "\n".join(f"> {line}".rstrip() for line in lines)
 
 

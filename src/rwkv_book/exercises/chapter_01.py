@@ -61,6 +61,10 @@ def a_gate_that_keeps_half(answer):
         "That is minus the logarithm of the gate: invert the sigmoid.",
     )
     wrong_unless(
+        close(value, bias, 0.03) or not close(value, bias, 0.1),
+        "Nearly: give two decimals.",
+    )
+    wrong_unless(
         close(value, bias, 0.03),
         "The gate to the power of 100 is a half; then invert the sigmoid.",
     )
@@ -195,5 +199,10 @@ def a_memory_shut(answer):
     wrong_unless(
         value > 0.5,
         "Worse than a coin: compare labels and verdicts of the same reviews.",
+    )
+    wrong_unless(
+        value > 0.54,
+        "That is a coin, so more than the memory is shut: the forget gate is the second "
+        "quarter, [32:64].",
     )
     return "Without the cell, a verdict is little more than its last few words."

@@ -63,9 +63,9 @@ def wrong_unless(condition, sentence):
 
 
 def number_of(answer):
-    """The answer as a float; Wrong when it is no number."""
+    """The answer, such as 1.5 or "1,500", as a float; Wrong when it is no number."""
     try:
-        return float(answer)
+        return float(answer.replace(",", "") if isinstance(answer, str) else answer)
     except (TypeError, ValueError):
         kind = type(answer).__name__
         raise Wrong(f"It should be a number, and is a {kind}.") from None

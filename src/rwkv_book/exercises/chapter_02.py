@@ -193,7 +193,10 @@ def spring_a_leak(my_leak):
     wrong_unless(right, "A token should see itself, all before it and the next one.")
     loss = loss_on_random_letters(my_leak)
     wrong_unless(loss < 0.7, f"The loss is {loss:.2f}: the leak does not help it.")
-    return "The loss is far below ln 4: impossible, so something is wrong."
+    return (
+        f"The loss is {loss:.2f}, far below ln 4 = {math.log(4):.2f}: impossible, so "
+        "something is wrong."
+    )
 
 
 def loss_on_random_letters(attention, steps=100):
@@ -214,7 +217,9 @@ def loss_on_random_letters(attention, steps=100):
 def comparing_or_thinking(answer):
     value = number_of(answer)
     mistakes = {
-        12 * 1024: "A token at T is compared with T others, not with half of them.",
+        12
+        * 1024: "Twice too far: each of the T others costs 4·C, for the product with its "
+        "key and for its value's share.",
         3 * 1024: "A weight costs two FLOPs: 24 C² in all.",
         6: "Multiply by C: it is 6 tokens for each channel.",
         6 * 1024**2: "C² over C: one C is left.",

@@ -20,6 +20,7 @@ def test_a_right_number_is_right(number, answer):
         ("03.1", 32, "4096 numbers"),
         ("03.1", 64, "num and den"),
         ("03.1", 65, "a key and a value"),
+        ("03.1", 66, "a key and a value"),
         ("03.1", 4096, "numbers with numbers"),
         ("03.1", 40, "Solve"),
         ("03.1", "many", "should be a number"),
@@ -103,6 +104,7 @@ def one_step_late(query, key, value, decay_rate):
         (loop(keep_num=-1, keep_den=-1), "The past grows"),
         (one_step_late, "before the newest"),
         (lambda q, k, v, w: loop()(q, k, v, -math.log(1 - w)), "not by 1 - w"),
+        (lambda q, k, v, w: loop()(q, k, v, -math.log(w)), "not by w"),
         (loop(again=2), "not those of linear attention"),
     ],
 )
@@ -122,6 +124,7 @@ def test_keys_with_features_of_their_own_are_right():
     [
         (torch.eye(16), "orthogonal, and their features are not"),
         (torch.zeros(16, 16), "weight of 0.06"),
+        (5 * torch.eye(16) - 5, "should be near 0 but one"),
         (torch.eye(17), "returns shape (17, 17)"),
     ],
 )

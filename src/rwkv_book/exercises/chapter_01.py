@@ -202,7 +202,7 @@ def a_memory_shut(answer):
     )
     wrong_unless(
         value > 0.54,
-        "That is a coin, so more than the memory is shut: the forget gate is the second "
-        "quarter, [32:64].",
+        "That is a coin, so more than the memory is shut: the forget gate is the "
+        "second quarter, [32:64].",
     )
     return "Without the cell, a verdict is little more than its last few words."

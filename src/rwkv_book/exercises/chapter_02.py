@@ -218,8 +218,8 @@ def comparing_or_thinking(answer):
     value = number_of(answer)
     mistakes = {
         12
-        * 1024: "Twice too far: each of the T others costs 4·C, for the product with its "
-        "key and for its value's share.",
+        * 1024: "Twice too far: each of the T others costs 4·C, for the product with "
+        "its key and for its value's share.",
         3 * 1024: "A weight costs two FLOPs: 24 C² in all.",
         6: "Multiply by C: it is 6 tokens for each channel.",
         6 * 1024**2: "C² over C: one C is left.",

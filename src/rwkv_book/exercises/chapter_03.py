@@ -15,6 +15,7 @@ def a_cache_outgrows_a_state(answer):
         32: "After 32 tokens the cache has 4096 numbers, and the state has 4160.",
         SIZE: "The state has num and den: N² + N numbers.",
         SIZE + 1: "A cache holds a key and a value for each token: 2·N numbers.",
+        SIZE + 2: "A cache holds a key and a value for each token: 2·N numbers.",
         SIZE**2: "Compare numbers with numbers: the cache has 2·T·N of them.",
     }
     for mistake, sentence in mistakes.items():
@@ -93,7 +94,7 @@ def brackets_moved(my_linear):
 @exercise("03.4")
 def a_past_that_fades(my_fading):
     query, key, value = tensors()
-    rate = 0.5
+    rate = 0.4  # with a half, w and 1 - w would be the same mistake
     result = my_fading(query, key, value, rate)
     found = returned(result, (12, 4), "the outputs")
     phi = features(query), features(key), value
@@ -102,7 +103,7 @@ def a_past_that_fades(my_fading):
     num, den = pairs(*phi, seen * torch.exp(-rate * age))
     plain, grown = pairs(*phi, seen), pairs(*phi, seen * torch.exp(rate * age))
     late = pairs(*phi, seen * torch.exp(-rate * (age - 1).clamp(min=0)))
-    bare = pairs(*phi, seen * (1 - rate) ** age)
+    bare, times = (pairs(*phi, seen * kept**age) for kept in (1 - rate, rate))
     mistakes = [
         (num / plain[1], "Only num fades: a token must lose weight in den, too."),
         (plain[0] / den, "Only den fades: a token must lose weight in num, too."),
@@ -110,6 +111,7 @@ def a_past_that_fades(my_fading):
         (grown[0] / grown[1], "The past grows: mind the decay's sign."),
         (late[0] / late[1], "The token before the newest should weigh exp(-w)."),
         (bare[0] / bare[1], "One step multiplies by exp(-w), not by 1 - w."),
+        (times[0] / times[1], "One step multiplies by exp(-w), not by w."),
     ]
     rows = slice(None)
     compared(found, [(rows, *mistake) for mistake in mistakes], num / den)
@@ -127,5 +129,9 @@ def room_for_sixteen(answer):
         f"These keys are orthogonal, and their features are not: 0 becomes 1. "
         f"The least weight is {least:.2f}.",
     )
-    wrong_unless(least >= 0.9, f"One token gets a weight of {least:.2f} only.")
+    wrong_unless(
+        least >= 0.9,
+        f"One token gets a weight of {least:.2f} only. Which channels of φ(k) are on? "
+        "All 16 should be near 0 but one, and e⁰ is 1.",
+    )
     return f"Every token is found, with a weight of {least:.4f} at least."

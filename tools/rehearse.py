@@ -2,13 +2,12 @@
 
     python tools/rehearse.py https://hub.example.org --token TOKEN --people 30 \\
         book/04_wkv_operator.ipynb
-    python tools/rehearse.py https://hub.example.org --names guest01,guest02 \\
-        book/04_wkv_operator.ipynb
 
 Users are made, their servers started, and all code cells run in order in a kernel of
 each, in all of them at the same time; a table says how long everybody waited and whose
 cells failed. Afterwards, also after Ctrl-C, servers that did not run before are stopped
-and users that were not there before are removed. Nobody's files are touched.
+and users that were not there before are removed. `--names guest01,guest02` rehearses
+with users of the hub; what they have there stays.
 
 The token is an administrator's, from the hub's page /hub/token, or that of a service
 with the scopes below. Without --token it is the variable JUPYTERHUB_API_TOKEN, which
@@ -47,7 +46,7 @@ class Person:
     name: str
     was_there: bool
     was_running: bool
-    server: str = ""
+    server: str = ""  # the server's and the kernel's addresses on the hub
     kernel: str = ""
     server_seconds: float | None = None
     notebook_seconds: float | None = None
@@ -149,7 +148,7 @@ class Hub:
 
 
 def run_cells(connection, cells):
-    """Run cells [(code, may it fail)] one after the other; Trouble names one by number.
+    """Run cells [(code, may it fail)] in order; Trouble names the first that fails.
 
     `connection` is a kernel's websocket, or whatever has its send and recv.
     """
@@ -168,8 +167,7 @@ def execute(connection, code):
     """The kernel's reply to one cell."""
     header = {"msg_id": uuid.uuid4().hex, "msg_type": "execute_request"}
     header |= {"version": "5.3", "session": "rehearsal", "username": "", "date": ""}
-    content = {"code": code, "silent": False, "store_history": True}
-    content |= {"allow_stdin": False, "stop_on_error": True, "user_expressions": {}}
+    content = {"code": code, "store_history": True, "allow_stdin": False}
     request = {"header": header, "content": content, "channel": "shell"}
     connection.send(json.dumps(request | {"parent_header": {}, "metadata": {}}))
     while frame := connection.recv():
@@ -185,7 +183,7 @@ def execute(connection, code):
 
 
 def at_once(work, people):
-    """Do it for everybody at the same time; who fails first has the reason as outcome."""
+    """Do it for everybody at the same time; the first thing to fail is the outcome."""
 
     def safely(person):
         try:
@@ -194,10 +192,7 @@ def at_once(work, people):
             if person.outcome == Person.outcome:
                 person.outcome = str(error) or type(error).__name__
 
-    threads = [
-        threading.Thread(target=safely, args=(person,), daemon=True)
-        for person in people
-    ]
+    threads = [threading.Thread(target=safely, args=(p,), daemon=True) for p in people]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -229,28 +224,19 @@ def rehearse(hub, names, kernel, cells):
 
 
 def table(people):
-    """What a teacher reads: a line for each person, then the median and the slowest."""
-    took = [(p.server_seconds, p.notebook_seconds) for p in people]
-    rows = [(p.name, *times, p.outcome) for p, times in zip(people, took, strict=True)]
-    columns = [[n for n in one if n is not None] for one in zip(*took, strict=True)]
-    all_ran = f"{len(columns[1])} of {len(people)} ran every cell"
-    for name, of, note in (
-        ("median", statistics.median, all_ran),
-        ("slowest", max, ""),
-    ):
-        rows.append((name, *(of(one) if one else None for one in columns), note))
-    shown = [
-        (name, *("-" if n is None else f"{n:.1f} s" for n in times), outcome)
-        for name, *times, outcome in rows
-    ]
-    wide = max(len(name) for name, *_ in shown)
-    return "\n".join(
-        f"{name:{wide}}  {server:>8}  {notebook:>8}  {cells}".rstrip()
-        for name, server, notebook, cells in [
-            ("person", "server", "notebook", "cells"),
-            *shown,
-        ]
-    )
+    """A line for each person, then the median and the slowest."""
+    lines = [("person", "server", "notebook", "cells")]
+    servers = [p.server_seconds for p in people if p.server_seconds]
+    notebooks = [p.notebook_seconds for p in people if p.notebook_seconds]
+    rows = [(p.name, p.server_seconds, p.notebook_seconds, p.outcome) for p in people]
+    ran = f"{len(notebooks)} of {len(people)} ran every cell"
+    for name, of in (("median", statistics.median), ("slowest", max)):
+        rows.append((name, *(of(n) if n else None for n in (servers, notebooks)), ran))
+        ran = ""
+    for name, *times, outcome in rows:
+        lines.append((name, *(f"{n:.1f} s" if n else "-" for n in times), outcome))
+    wide = max(len(name) for name, *_ in lines)
+    return "\n".join(f"{a:{wide}}{b:>10}{c:>10}  {d}".rstrip() for a, b, c, d in lines)
 
 
 def main():
@@ -259,7 +245,7 @@ def main():
     parser.add_argument("notebook", type=Path)
     parser.add_argument("--token", default=os.environ.get("JUPYTERHUB_API_TOKEN"))
     parser.add_argument("--people", type=int, default=3)
-    parser.add_argument("--names", help="with commas between; default: rehearsal-01 …")
+    parser.add_argument("--names", help="of users, with commas between")
     options = parser.parse_args()
     if not options.token:
         parser.error("give --token, or set JUPYTERHUB_API_TOKEN")

@@ -13,6 +13,7 @@ def state_after_three_tokens(answer):
     value = number_of(answer)
     wrong_unless(value != 16, "16 is the numerator of the third output, bonus and all.")
     wrong_unless(value != 11, "The third token is stored with 1, not with its bonus.")
+    wrong_unless(value != 21, "21 stores each token with its bonus: store it with 1.")
     wrong_unless(value != 3.5, "The past was halved once too often: before the fourth.")
     wrong_unless(
         value != 10, "That is what the third token finds: it is not in it yet."
@@ -194,6 +195,10 @@ def where_two_tokens_break(answer):
         "At 88.02 it still works: one step of 0.01 more.",
     )
     right = math.isclose(value, limit - math.log(2), abs_tol=0.006)
+    wrong_unless(
+        right or not limit - math.log(2) < value < 100,
+        "It does fail there, but a smaller key fails already.",
+    )
     wrong_unless(right, "Try keys between 80 and 90 in steps of 0.01, both values 1.")
     return "The sum of two weights overflows ln 2 earlier than one of them."
 
@@ -219,6 +224,10 @@ def design_a_memory(answer):
         "That is the half-life; what is stored is the logarithm of the decay rate.",
     )
     right = math.isclose(value, math.log(rate), rel_tol=0.005)
+    wrong_unless(
+        right or not math.isclose(value, math.log(rate), abs_tol=0.06),
+        "Nearly: give two decimals.",
+    )
     wrong_unless(right, "exp(-100 w) should be 0.01; solve for w, then take its log.")
     stored = math.log(rate)
     return f"w = ln(100) / 100 = {rate:.4f}, and its logarithm is {stored:.3f}."

@@ -101,6 +101,13 @@ def test_the_costs_of_endings_are_right():
             "the sum is asked for",
         ),
         (lambda *a: -choose(*a), "The sign is turned"),
+        (lambda *a: choose(*a, carry="logits"), "from the logits after the text"),
+        (lambda *a: choose(*a, again=[0]), "stands before a text, not before"),
+        (lambda *a: choose(*a) + choose("", [a[0]], a[2]), "the text costs, too"),
+        (
+            lambda *a: np.add(choose(*a), [0, 1, 0]),
+            "The ending 'rd, good night.' costs",
+        ),
         (lambda *a: choose(*a, start=[]), "not with the byte END before it"),
         (lambda *a: choose(*a, carry="state"), "from the state after the text"),
         (lambda *a: choose(*a, carry="both"), "the logits and the state after"),

@@ -86,6 +86,8 @@ class Hub:
     def check(self):
         """Trouble unless there is a hub that lets this token do all that follows."""
         answer = self.ask("GET", "hub/api")
+        if answer.status_code >= 500:
+            raise Trouble(f"{self.address} says {answer.reason}: does the hub run?")
         if "version" not in said(answer):
             raise Trouble(f"no JupyterHub at {self.address}: give what is before /hub")
         # Where http leads to https, a POST would arrive as a GET.
@@ -160,7 +162,8 @@ def run_cells(connection, cells):
             raise Trouble(f"cell {number}: {why}") from error
         if reply["status"] != "ok" and not may_fail:
             first, *_ = str(reply.get("evalue", "")).splitlines() or [""]
-            raise Trouble(f"cell {number}: {reply.get('ename')}: {first[:60]}")
+            why = f"{reply.get('ename')}: {first[:60]}".rstrip(": ")
+            raise Trouble(f"cell {number}: {why}")
 
 
 def execute(connection, code):
@@ -249,6 +252,8 @@ def main():
     options = parser.parse_args()
     if not options.token:
         parser.error("give --token, or set JUPYTERHUB_API_TOKEN")
+    if not options.notebook.exists():
+        parser.error(f"there is no {options.notebook}")
     names = [f"rehearsal-{n:02}" for n in range(1, options.people + 1)]
     names = options.names.split(",") if options.names else names
     notebook = nbformat.read(options.notebook, as_version=4)

@@ -119,6 +119,15 @@ def name_mistake(found, text, endings, params, right):
         "logits and the state after the text, not from those of the last ending.": (
             costs(text, endings, params, carry="both")
         ),
+        "The costs after the first are wrong: each ending has to start from the logits "
+        "after the text, not from those of the last ending.": costs(
+            text, endings, params, carry="logits"
+        ),
+        "The byte END stands before a text, not before its ending: start from the "
+        "logits after the text.": costs(text, endings, params, again=[END]),
+        "That is what the text costs, too: only the endings are asked for.": (
+            right + costs("", [text], params)
+        ),
         "These are the costs of the endings without the text before them.": costs(
             "", endings, params
         ),
@@ -128,13 +137,14 @@ def name_mistake(found, text, endings, params, right):
     for sentence, costs_then in usual.items():
         if np.allclose(found, costs_then, atol=1e-3):
             return sentence
+    first = int(np.argmax(~np.isclose(found, right, atol=1e-3)))
     return (
-        f"The first ending costs {right[0]:.2f} nats, and you found "
-        f"{float(np.ravel(found)[0]):.2f}. Per byte: -ln of the softmax, then step."
+        f"The ending {endings[first]!r} costs {right[first]:.2f} nats, and you found "
+        f"{float(found[first]):.2f}. Per byte: -ln of the softmax, then step."
     )
 
 
-def costs(text, endings, params, start=(END,), carry="nothing", skip=0):
+def costs(text, endings, params, start=(END,), carry="nothing", again=(), skip=0):
     """The sum of -ln p of each ending; what is carried over makes it a wrong one."""
     state = minimal.initial_state(params)
     for token in [*start, *text.encode()]:
@@ -142,10 +152,12 @@ def costs(text, endings, params, start=(END,), carry="nothing", skip=0):
     at_end, bookmark = logits, state
     found = []
     for ending in endings:
-        if carry != "both":
+        if carry not in ("both", "logits"):
             logits = at_end
-        if carry == "nothing":
+        if carry in ("nothing", "logits"):
             state = bookmark
+        for token in again:
+            logits, state = minimal.step(token, state, params)
         nats = []
         for token in ending.encode():
             nats.append(np.logaddexp.reduce(logits.astype(float)) - logits[token])

@@ -73,6 +73,18 @@ def read(tokens, network, piece, carry=True, lose=0, same=0, sign=-1):
 def test_reading_in_pieces_is_right():
     assert diagnose("06.3", read).startswith("Right.")
     assert diagnose("06.3", lambda *a: read(*a).tolist()).startswith("Right.")
+    assert diagnose("06.3", lambda *a: read(*a).numpy()).startswith("Right.")
+
+
+def overlapping(tokens, network, piece):
+    """Each piece but the first begins with the last token of the one before."""
+    length, state, nats = len(tokens) - 1, None, []
+    for begin in range(0, length, piece):
+        end = min(begin + piece, length)
+        logits, state = network(tokens[None, max(0, begin - 1) : end], state)
+        log_p = logits[0, begin - end :].log_softmax(-1)
+        nats.append(-log_p.gather(1, tokens[begin + 1 : end + 1, None])[:, 0])
+    return torch.cat(nats)
 
 
 @pytest.mark.parametrize(
@@ -80,6 +92,9 @@ def test_reading_in_pieces_is_right():
     [
         (lambda *a: read(*a, carry=False), "hand the state of one piece to the next"),
         (lambda *a: read(*a, lose=1), "Is a byte lost at each seam?"),
+        (lambda t, n, p: read(t, n, p)[: (len(t) - 1) // p * p], "shorter piece left"),
+        (lambda *a: read(*a)[None], "axis of the batch"),
+        (overlapping, "read again at the start of the next"),
         (lambda *a: read(*a, same=1), "not the one that came next"),
         (lambda *a: read(*a, sign=1), "The sign is turned"),
         (lambda *a: read(*a) / math.log(2), "Those are in bits"),
@@ -146,6 +161,20 @@ def total(parts, lengths, decay_rate, steps=lambda lengths, i: lengths[i]):
     return whole
 
 
+def with_the_factor(parts, lengths, decay_rate):
+    whole = parts[0]
+    for part, length in zip(parts[1:], lengths[1:], strict=True):
+        whole = whole.decay(torch.exp(-length * decay_rate)).merge(part)
+    return whole
+
+
+def fading_the_new(parts, lengths, decay_rate):
+    whole = parts[0]
+    for part, length in zip(parts[1:], lengths[1:], strict=True):
+        whole = whole.merge(part.decay(length * decay_rate))
+    return whole
+
+
 def plain(parts, lengths, decay_rate):
     """Sums without a common scale."""
     num = den = 0
@@ -168,6 +197,8 @@ def test_the_sums_of_four_readers_are_right():
         (lambda *a: total(*a, steps=lambda n, i: n[i - 1]), "the earlier part"),
         (lambda *a: total(*a, steps=lambda n, i: n[i] - 1), "One step too few"),
         (lambda p, n, w: total(p[::-1], n[::-1], w), "in the opposite order"),
+        (with_the_factor, "not the factor exp(-n · w)"),
+        (fading_the_new, "it is the past that fades"),
         (lambda p, n, w: p[-1], "the last part alone"),
         (lambda p, n, w: p[0], "the first part alone"),
         (lambda p, n, w: total(p[:2], n, w), "not the state of the whole text"),

@@ -10,6 +10,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import nbformat
 import pytest
 import rehearse
+import websocket
 
 CELLS = [("a = 1", False), ("b = 2", False), ("c = 3", False)]
 
@@ -181,6 +182,18 @@ def test_a_kernel_over_its_memory_is_said_to_be(hub, says, why):
     assert people["anna"].outcome == f"cell 3: {why}: over its memory limit?"
     assert people["ben"].outcome == "all 3 ran"
     assert hub.users == {}
+
+
+def test_a_kernel_that_never_came_up_is_looked_for_in_the_log(hub):
+    def lost():
+        raise websocket.WebSocketConnectionClosedException("Connection was lost.")
+
+    hub.says = {"ben": {"a = 1": lost}}
+    people = run(hub)
+    assert people["ben"].outcome == (
+        "cell 1: Connection was lost; look into the server's log"
+    )
+    assert people["anna"].outcome == "all 3 ran"
 
 
 def test_a_server_that_does_not_start_says_why(hub):

@@ -157,9 +157,12 @@ def run_cells(connection, cells):
     for number, (code, may_fail) in enumerate(cells, 1):
         try:
             reply = execute(connection, code)
-        except (Trouble, OSError, websocket.WebSocketException) as error:
-            why = str(error) or type(error).__name__
-            raise Trouble(f"cell {number}: {why}") from error
+        except Trouble as trouble:
+            raise Trouble(f"cell {number}: {trouble}") from trouble
+        except (OSError, websocket.WebSocketException) as error:
+            why = str(error).rstrip(".") or type(error).__name__
+            why = f"cell {number}: {why}; look into the server's log"
+            raise Trouble(why) from error
         if reply["status"] != "ok" and not may_fail:
             first, *_ = str(reply.get("evalue", "")).splitlines() or [""]
             why = f"{reply.get('ename')}: {first[:60]}".rstrip(": ")

@@ -80,13 +80,24 @@ def nats(answer):
         seen.clear()
         found = answer(text.clone(), watched, piece)
         right = nats_of(text, network)
-        if isinstance(found, (list, tuple)) and len(found) == length - 1:
+        if isinstance(found, (list, tuple, np.ndarray)) and len(found) == length - 1:
             found = torch.as_tensor(found)
         wrong_unless(
             getattr(found, "ndim", 1) != 0 and not isinstance(found, float),
             "That is one number: return -ln p of every byte, not their mean or sum.",
         )
+        wrong_unless(
+            getattr(found, "ndim", 1) == 1,
+            f"The shape is {tuple(getattr(found, 'shape', ()))}: leave the axis of the "
+            "batch out.",
+        )
         short = length - 1 - len(found) if hasattr(found, "__len__") else 0
+        seams = (length - 2) // piece
+        wrong_unless(
+            short <= 0 or short - seams in (0, 1),
+            f"{short} of {length - 1} bytes are missing. Is the last, shorter piece "
+            "left out?",
+        )
         wrong_unless(
             short <= 0,
             f"{short} of {length - 1} bytes are missing. Is a byte lost at each seam? "
@@ -94,6 +105,10 @@ def nats(answer):
         )
         returned(found, (length - 1,), "-ln p of every byte but the first")
         if not torch.allclose(found.float(), right, atol=1e-3):
+            wrong_unless(
+                sum(seen) != length - 1 + seams or seams == 0,
+                "The last token of each piece is read again at the start of the next.",
+            )
             raise Wrong(name_mistake(found.float(), text, network, piece, right))
         wrong_unless(
             max(seen) <= piece,
@@ -249,6 +264,9 @@ def name_merge(found, parts, lengths, decay_rate):
     backwards = parts[-1]
     for part, length in zip(parts[-2::-1], lengths[-2::-1], strict=True):
         backwards = backwards.decay(length * decay_rate).merge(part)
+    late = parts[0]
+    for part, length in zip(parts[1:], lengths[1:], strict=True):
+        late = late.merge(part.decay(length * decay_rate))
     usual = {
         "Nothing has faded: before a part is added, all before it fade by as many "
         "steps as the part has tokens.": together(lambda i: 0),
@@ -256,6 +274,11 @@ def name_merge(found, parts, lengths, decay_rate):
         "is added.": together(lambda i: 1),
         "You fade by the length of the earlier part: what fades the past is how many "
         "tokens come after it.": together(lambda i: lengths[i - 1] if i else 0),
+        "`decay` wants the amount that is taken from the exponent, n · w, not the "
+        "factor exp(-n · w).": together(
+            lambda i: torch.exp(-lengths[i] * decay_rate) / decay_rate
+        ),
+        "You fade the part that is added: it is the past that fades.": late,
         "One step too few: what is stored fades with every token of a later part, its "
         "first one too.": together(lambda i: lengths[i] - 1),
         "That is the text with its parts in the opposite order.": backwards,

@@ -38,7 +38,9 @@ def test_a_right_number_is_right(number, answer):
         ("09.1", 4 * PRODUCTS, "backward pass alone"),
         ("09.1", 6 * 4.304e8, "That is one token"),
         ("09.1", 3 * 7.573e8 * 330e9, "the exact count"),
+        ("09.1", 6 * 4.304e8 * 300e9, "with 300 billion"),
         ("09.1", 1, "Multiply 6"),
+        ("09.3", 1e12, "It should be a function of budget"),
         ("09.2", 32 * SHARE, "all 32 machines"),
         ("09.2", SHARE / 3, "not two"),
         ("09.2", 6 * 7.2e9 * 270e3 / (32 * 1979e12), "half zeros"),
@@ -101,6 +103,6 @@ def test_the_block_that_is_missed_most_is_found():
         losses.append(loss.item())
     order = sorted(range(len(losses)), key=losses.__getitem__)
     assert diagnose("09.4", order[-1]).startswith("Right.")
-    assert "misses least" in diagnose("09.4", order[0])
+    assert "is missed least" in diagnose("09.4", order[0])
     assert "put back" in diagnose("09.4", order[1])
     assert "count from 0" in diagnose("09.4", len(losses))

@@ -36,6 +36,7 @@ def flops_of_a_smaller_run(answer):
         3 * products: "A weight takes a multiplication and an addition: two FLOPs.",
         4 * products: "That is the backward pass alone: forward comes on top.",
         6 * 4.304e8: "That is one token: multiply by the 330 billion.",
+        6 * 4.304e8 * 300e9: "That is with 300 billion tokens: here there are 330.",
         exact: "That is the exact count. The rule of thumb takes all parameters.",
     }
     not_one_of(mistakes, value)
@@ -63,6 +64,10 @@ def share_of_a_peak(answer):
 
 @exercise("09.3")
 def tokens_for_a_budget(tokens_for):
+    wrong_unless(
+        callable(tokens_for),
+        "It should be a function of budget, parameters, price, peak and utilisation.",
+    )
     arguments = {
         "budget": 1e5, "parameters": 3e9, "price": 2.3, "peak": 4e14, "utilisation": 0.4
     }  # fmt: skip
@@ -117,11 +122,15 @@ def the_layer_that_is_missed_most(answer):
     least = min(range(len(losses)), key=losses.__getitem__)
     known = value in range(len(losses))
     wrong_unless(known, f"Blocks count from 0 to {len(losses) - 1}: which of them?")
-    wrong_unless(value != least, "That is the one that it misses least.")
+    wrong_unless(
+        value != least,
+        "With the others in place it is the one that is missed least. Did you put each "
+        "block back?",
+    )
     wrong_unless(
         value == worst,
-        "Is the block put back before the next one is removed? And is it the "
-        "parameters of the block alone that are set to zero?",
+        "Is the block put back before the next one is removed? Is the target of a byte "
+        "the one after it?",
     )
     return "Without it, the loss rises more than without any other."
 

@@ -109,7 +109,11 @@ slides: $(INSTALLED) $(VENDORED) ## slides made from the chapters, which open wi
 # for each other's turn cost more than they compute.
 BESIDE := OMP_NUM_THREADS=1
 
-test: lint unit check-notebooks check-site ## everything: style, unit tests, notebooks, site, browser
+# The unit tests have moments in which they wait: the site is built in them.
+test: lint ## everything: style, unit tests, notebooks, site, browser
+	@$(MAKE) --no-print-directory -j 2 unit $(SITE)
+	@$(MAKE) --no-print-directory check-notebooks
+	@$(MAKE) --no-print-directory check-site
 
 lint: $(INSTALLED) ## ruff, and the spelling
 	@.venv/bin/ruff check

@@ -43,7 +43,7 @@ HEAVIEST = 2_000_000  # bytes, compressed: of a page and all that it loads
 AXE_LOOKS = {("phone", "light"), ("desktop", "dark")}
 AXE_LOOKS_AT_ALL = {
     "book/index.html",
-    "book/04_wkv_operator.html",  # formulas, code, tables, notes, all kinds of sliders
+    "book/one_sitting.html",
     "book/playground.html",
     "book/workshop/cheat_sheet.html",
     "search.html",

@@ -221,8 +221,10 @@ def bytes_sent_by_sockets():
         except OSError:  # the folder itself, which is closed by now
             continue
         with contextlib.suppress(OSError), socket.socket(fileno=number) as one:
-            info = one.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 208)
-            total += struct.unpack_from("Q", info, 200)[0]  # tcpi_bytes_sent
+            info = one.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 216)
+            # tcpi_bytes_sent, tcpi_bytes_retrans: a busy machine sends some bytes twice
+            sent, again = struct.unpack_from("QQ", info, 200)
+            total += sent - again
     return total
 
 

@@ -19,7 +19,7 @@ CLEAN_SITE := _build/html _build/.doctrees _build/jupyter_execute
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help env book serve offline pdf lab notebooks participant slides test lint unit check-notebooks \
+.PHONY: help env book serve offline pdf lab notebooks colab participant slides test lint unit check-notebooks \
   check-site bench comparison limits freshness links messages translation clean FORCE
 
 help: ## this list
@@ -94,6 +94,10 @@ lab: $(INSTALLED) ## open the notebooks in JupyterLab
 
 notebooks: $(INSTALLED) ## run the notebooks again and store them in normal form (NOTEBOOKS="a.ipynb b.ipynb")
 	@$(PY) tools/notebooks.py $(NOTEBOOKS)
+
+colab: $(INSTALLED) ## copies of the notebooks for Colab, which install the package at this commit
+	@rm -rf _build/colab
+	@$(PY) tools/colab.py --publish _build/colab
 
 # --- the workshop ------------------------------------------------------------------
 

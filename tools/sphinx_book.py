@@ -3,6 +3,7 @@
 import re
 from pathlib import Path
 
+import sphinx_colab
 import sphinx_light
 import sphinx_live
 import sphinx_lost
@@ -75,6 +76,12 @@ def setup(app):
     # Before napoleon, which runs at 500 and indents what it writes.
     app.connect("autodoc-process-docstring", read_as_plain_text, priority=400)
     app.connect("autodoc-skip-member", skip_field_numbers)
-    for part in (sphinx_reading, sphinx_lost, sphinx_light, sphinx_live):
+    for part in (
+        sphinx_reading,
+        sphinx_lost,
+        sphinx_colab,
+        sphinx_light,
+        sphinx_live,
+    ):
         part.setup(app)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -89,8 +89,9 @@ offline: $(SITE) ## the site as a zip that opens from a USB stick, without a net
 pdf: $(SITE) ## the whole book as one PDF (needs Chromium)
 	@$(PY) tools/pdf.py
 
-lab: $(INSTALLED) ## open the notebooks in JupyterLab
-	@.venv/bin/jupyter-lab --notebook-dir book
+lab: $(INSTALLED) ## open copies of the notebooks in JupyterLab, yours to change
+	@$(PY) tools/copies.py notebooks
+	@.venv/bin/jupyter-lab --notebook-dir notebooks
 
 notebooks: $(INSTALLED) ## run the notebooks again and store them in normal form (NOTEBOOKS="a.ipynb b.ipynb")
 	@$(PY) tools/notebooks.py $(NOTEBOOKS)

@@ -3,6 +3,7 @@
 import importlib.util
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -12,8 +13,9 @@ import colab
 import nbformat
 import notebooks
 import pytest
-import sphinx_colab
+import sphinx_copies
 import yaml
+from copies import FOLDED
 from IPython.core.inputtransformer2 import TransformerManager
 
 ROOT = Path(__file__).parents[1]
@@ -102,12 +104,16 @@ def copies(tmp_path_factory):
 
 @in_a_clone
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.name)
-def test_a_copy_differs_in_its_first_cell_alone(path, copies):
-    own = nbformat.read(path, as_version=4)
+def test_a_copy_installs_its_commit_and_links_to_the_pages(path, copies):
     copy = nbformat.read(copies / path.relative_to(ROOT), as_version=4)
     assert copy.cells[1].source == colab.cell_source(colab.commit())
-    copy.cells[1].source = own.cells[1].source
-    assert copy == own
+    assert copy.cells[1].metadata == FOLDED
+    code = [cell.source for cell in copy.cells if cell.cell_type == "code"]
+    own = nbformat.read(path, as_version=4).cells
+    assert code[1:] == [cell.source for cell in own if cell.cell_type == "code"][1:]
+    text = "\n".join(cell.source for cell in copy.cells if cell.cell_type != "code")
+    links = re.findall(r"\]\(([^)]+)\)", text)
+    assert all(link.startswith(("https://", "http://", "mailto:")) for link in links)
 
 
 @in_a_clone
@@ -158,19 +164,24 @@ def test_the_workflow_pushes_the_copies_to_the_branch_of_the_buttons(copies, tmp
     assert pushed.split() == [str(path.relative_to(ROOT)) for path in NOTEBOOKS]
 
 
-def test_the_button_for_colab_opens_the_copies_and_the_others_do_not():
+def test_the_buttons_that_run_a_notebook_open_its_copy():
     app = SimpleNamespace(
         config=SimpleNamespace(html_theme_options={"repository_branch": "main"})
     )
-    names = ("Binder", "Colab")
     buttons = [
-        {"text": name, "url": f"{name}/blob/main/book/main.ipynb"} for name in names
+        {
+            "text": "Binder",
+            "url": "https://b.org/main?urlpath=lab/tree/book/book.ipynb",
+        },
+        {"text": "Colab", "url": "https://c.org/blob/main/book/main.ipynb"},
+        {"text": ".ipynb", "url": "main.ipynb"},
     ]
     context = {"header_buttons": [{"type": "link"}, {"buttons": buttons}]}
-    sphinx_colab.open_copies(app, "book/main", "page.html", context, None)
+    sphinx_copies.open_copies(app, "book/main", "page.html", context, None)
     assert [button["url"] for button in buttons] == [
-        "Binder/blob/main/book/main.ipynb",
-        f"Colab/blob/{colab.PUBLISHED}/book/main.ipynb",
+        "https://b.org/main?urlpath=lab/tree/notebooks/book.ipynb",
+        f"https://c.org/blob/{colab.PUBLISHED}/book/main.ipynb",
+        "main.ipynb",
     ]
 
 

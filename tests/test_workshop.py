@@ -18,6 +18,7 @@ import plain_markdown
 import pytest
 import slides
 import test_site
+from copies import FOLDED
 from plain_markdown import cells, chapters
 
 from rwkv_book import cost
@@ -93,7 +94,7 @@ def test_a_copy_is_a_valid_notebook_that_nobody_has_run(path):
     for cell in copy.cells:
         assert not cell.get("outputs") and cell.get("execution_count") is None
         folded = cell.metadata.get("jupyter", {}).get("source_hidden", False)
-        assert set(cell.metadata) <= {"jupyter"} and folded in (True, False)
+        assert set(cell.metadata) <= set(FOLDED) and folded in (True, False)
     folded = [cell for cell in copy.cells if cell.metadata]
     tagged = [cell for cell in cells(path) if "hide-input" in str(cell.metadata)]
     assert len(folded) >= len(tagged)
@@ -133,17 +134,6 @@ def test_what_is_outside_of_a_solution_stays(path):
     headings = re.compile(r"^## .+$", re.MULTILINE)
     originals = headings.findall(text_of(cells(path)))
     assert headings.findall(text_of(copy_of(path).cells)) == originals
-
-
-def test_a_solution_may_begin_and_end_within_a_cell():
-    text = "a\n\n:::{solution-start} x\n:::\nno\n:::{solution-end}\n:::\n\nb"
-    assert participant.outside(text, False) == (False, "a\n\nb")
-    assert participant.outside("no\n\n:::{solution-start} x\n:::", False) == (
-        True,
-        "no",
-    )
-    assert participant.outside("hidden", True) == (True, "")
-    assert participant.outside("no\n\n:::{solution-end}\n:::", True) == (False, "")
 
 
 @pytest.fixture(scope="module")

@@ -9,8 +9,9 @@ old; PyTorch and NumPy stay Colab's own. The pages leave it out.
 
 The first command puts the cell into the book's notebooks without running them. They
 can't name the commit that they belong to, so theirs names the branch. The second writes
-copies to FOLDER that do name it, the one that is checked out. The pages' buttons open
-such copies: they are pushed to the branch PUBLISHED whenever the pages are.
+copies (see `copies.py`) to FOLDER that do name it, the one that is checked out. The
+pages' buttons open these: whenever the pages are published, so are they, on the branch
+PUBLISHED.
 """
 
 import argparse
@@ -56,7 +57,7 @@ def insert(notebook, revision=None):
     """Put the cell behind the title, in place of an older one, and count anew."""
     cells = [cell for cell in notebook.cells if not cell.source.startswith(FIRST_LINE)]
     source = cell_source(revision)
-    new = nbformat.v4.new_code_cell(source, metadata={"tags": [TAG]})
+    new = nbformat.v4.new_code_cell(source, metadata={"tags": [TAG]}, id="colab")
     cells.insert(1, new)
     notebook.cells = cells
     code = (cell for cell in cells if cell.cell_type == "code")
@@ -90,16 +91,14 @@ def commit():
 
 
 def publish(folder):
-    """Write every notebook below folder, its cell pinned to the commit at hand."""
-    from notebooks import normal_form
+    """Copy every notebook below folder, its cell pinned to the commit at hand."""
+    from copies import copy_of, on_the_site
 
     revision = commit()
     for path in of_the_book():
-        notebook = nbformat.read(path, as_version=4)
-        insert(notebook, revision)
-        copy = folder / path.relative_to(ROOT)
-        copy.parent.mkdir(parents=True, exist_ok=True)
-        copy.write_text(normal_form(notebook), encoding="utf-8")
+        target = folder / path.relative_to(ROOT)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        nbformat.write(copy_of(path, on_the_site(path), revision), target)
     print(f"{len(of_the_book())} notebooks of {revision} in {folder}")
 
 

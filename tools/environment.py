@@ -41,7 +41,7 @@ def build(folder):
     subprocess.run(
         ["bash", ROOT / "postBuild"],
         cwd=ROOT,
-        env={**os.environ, "PATH": path},
+        env={**os.environ, "PATH": path, "COPIES": str(folder / "notebooks")},
         check=True,
     )
 

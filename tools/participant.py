@@ -9,17 +9,14 @@ installed no network either.
 import re
 import shutil
 import tomllib
-from copy import deepcopy
 from pathlib import Path
 
 import nbformat
-from plain_markdown import ROOT, SITE, cells, chapters, plain
+from copies import cleared, without_solutions
+from plain_markdown import ROOT, SITE, cells, chapters
 
 TARGET = ROOT / "_build" / "participant"
 NAME = "rwkv-workshop"
-BEGINS = re.compile(r"(?m)^:::\{solution-start\}")
-ENDS = re.compile(r"(?ms)^.*?^:::\{solution-end\}\n:::$\n*")
-HIDDEN = {"hide-input", "remove-input", "remove-cell"}  # what a page folds away
 PACKAGE = (
     "pyproject.toml",
     "README.md",
@@ -78,51 +75,10 @@ def participants_copy(path):
     """A chapter as a notebook without solutions and outputs, in plain Markdown."""
     notebook = nbformat.read(path, as_version=4)
     notebook.metadata.pop("widgets", None)
-    notebook.cells = [cleared(cell, path) for cell in without_solutions(cells(path))]
+    notebook.cells = [
+        cleared(cell, path, link) for cell in without_solutions(cells(path))
+    ]
     return notebook
-
-
-def without_solutions(cells):
-    """The cells outside of solutions, and what is outside in a cell with a border."""
-    kept, inside = [], False
-    for cell in deepcopy(cells):
-        if cell.cell_type == "markdown":
-            inside, cell.source = outside(cell.source, inside)
-            if cell.source:
-                kept.append(cell)
-        elif not inside:
-            kept.append(cell)
-    if inside:
-        raise ValueError("a solution does not end")
-    return kept
-
-
-def outside(text, inside):
-    """Whether a solution is open after some Markdown, and what stands outside of it."""
-    kept = ""
-    while text:
-        if inside and not ENDS.match(text):
-            text = ""
-        elif inside:
-            text, inside = ENDS.sub("", text, count=1), False
-        else:
-            begins = BEGINS.search(text)
-            kept += text[: begins.start()] if begins else text
-            text, inside = text[begins.start() :] if begins else "", bool(begins)
-    return inside, kept.strip()
-
-
-def cleared(cell, path):
-    """A cell as it looks before anybody has run it."""
-    if cell.cell_type == "markdown":
-        cell.source = plain(cell.source, path, link)
-        return cell
-    cell.outputs, cell.execution_count = [], None
-    folded = HIDDEN & set(cell.metadata.get("tags", []))
-    cell.metadata = nbformat.from_dict(
-        {"jupyter": {"source_hidden": True}} if folded else {}
-    )
-    return cell
 
 
 def link(page):

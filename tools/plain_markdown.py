@@ -1,4 +1,4 @@
-"""The chapters' Markdown as JupyterLab and slides understand it.
+"""The book's Markdown as JupyterLab, Colab and slides understand it.
 
 The pages are written in MyST, whose roles and directives mean nothing elsewhere: here
 terms become words, citations names and years, exercises headings, boxes quotations and
@@ -23,16 +23,26 @@ TITLED = re.compile(r"(?s)(.*?)\s*<([^<>]+)>")  # text <target>
 BOX = re.compile(r"(?ms)^:::\{([a-z-]+)\} *(.*?)\n(.*?)^:::$")
 OPTION = re.compile(r"(?m)^:([a-z]+): *(.*)\n")
 FORMULA = re.compile(r"(?ms)^```\{math\}\n:label: ([\w-]+)\n(.*?)^```$")
+MAP = re.compile(r"(?m)^:::\{book-map\}\n:::$")
 LABELLED = re.compile(r"(?ms)^\$\$\n((?:(?!\$\$).)*?)^\$\$ \(([\w-]+)\)$")
 UNKNOWN = re.compile(r"\{[a-z-]+\}`|^:::|^```\{", re.MULTILINE)
 
 
 @cache
 def chapters():
-    """The finished chapters, in order: those in _toc.yml that have a number."""
-    listed = (ROOT / "_toc.yml").read_text(encoding="utf-8")
-    names = re.findall(r"file: (book/\d\d_\w+)$", listed, re.MULTILINE)
-    return [ROOT / f"{name}.ipynb" for name in names]
+    """The chapters, in order: the pages that have a number."""
+    pages = [page for part in parts().values() for page in part]
+    return [p.with_suffix(".ipynb") for p in pages if re.match(r"\d\d_", p.name)]
+
+
+@cache
+def parts():
+    """{caption: pages} of the table of contents; a page is named without its ending."""
+    contents = yaml.safe_load((ROOT / "_toc.yml").read_text(encoding="utf-8"))
+    return {
+        part["caption"]: [ROOT / chapter["file"] for chapter in part["chapters"]]
+        for part in contents["parts"]
+    }
 
 
 @cache
@@ -45,7 +55,8 @@ def cells(path):
 def equations():
     """{label: (chapter, number)} of every formula with a label, as pages count them."""
     found = {}
-    for path in chapters():
+    pages = [page.with_suffix(".ipynb") for part in parts().values() for page in part]
+    for path in filter(Path.exists, pages):
         text = "\n".join(c.source for c in cells(path) if c.cell_type == "markdown")
         labels = [(m.start(), m[1]) for m in FORMULA.finditer(text)]
         labels += [(m.start(), m[2]) for m in LABELLED.finditer(text)]
@@ -67,6 +78,7 @@ def plain(text: str, path: Path, link: Callable[[str], str]) -> str:
     """
     text = FORMULA.sub(lambda m: numbered(m[2], m[1]), text)
     text = LABELLED.sub(lambda m: numbered(m[1], m[2]), text)
+    text = MAP.sub(lambda m: contents(path, link), text)
     text = BOX.sub(lambda m: box(*m.groups()), text)
     text = ROLE.sub(lambda m: role(*m.groups(), path, link), text)
     stray = UNKNOWN.search(text)
@@ -93,6 +105,17 @@ def box(kind, title, body):
     if kind != "margin":
         lines = [f"**{title or kind.capitalize()}**", "", *lines]
     return "\n".join(f"> {line}".rstrip() for line in lines)
+
+
+def contents(path, link):
+    """All pages, part by part, in place of the map of the book."""
+    lines = []
+    for caption, pages in parts().items():
+        lines += ["", f"**{caption}**", ""]
+        for page in pages:
+            target = page.relative_to(path.parent).as_posix()
+            lines.append(f"- [{title_of(page)}]({link(target)})")
+    return "\n".join(lines).strip()
 
 
 def exercise_number(label):

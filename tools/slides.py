@@ -13,8 +13,8 @@ import shutil
 from html import escape
 
 import nbformat
+from copies import without_solutions
 from nbconvert import SlidesExporter
-from participant import without_solutions
 from plain_markdown import ROOT, SITE, cells, chapters, plain
 
 TARGET = ROOT / "_build" / "slides"

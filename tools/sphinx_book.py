@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-import sphinx_colab
+import sphinx_copies
 import sphinx_light
 import sphinx_live
 import sphinx_lost
@@ -79,7 +79,7 @@ def setup(app):
     for part in (
         sphinx_reading,
         sphinx_lost,
-        sphinx_colab,
+        sphinx_copies,
         sphinx_light,
         sphinx_live,
     ):

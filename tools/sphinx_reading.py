@@ -165,9 +165,7 @@ class Map(nodes.General, nodes.Element):
 
 
 class MapDirective(SphinxDirective):
-    """`{book-map}`: all pages, part by part; its content is what a notebook shows."""
-
-    has_content = True
+    """`{book-map}`: all pages, part by part."""
 
     def run(self):
         return [Map()]

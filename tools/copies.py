@@ -1,0 +1,152 @@
+"""Copies of the notebooks, for wherever people run them.
+
+    python tools/copies.py FOLDER
+
+`make lab`, Binder, Colab and a hub open such copies. They are written in plain
+Markdown, because JupyterLab and Colab don't know the roles and directives of the pages;
+no cell has been run, so that a reader can guess first; solutions and what a page hides
+are folded. What is in the folder already stays, for somebody may have worked on it.
+"""
+
+import argparse
+import re
+from collections.abc import Callable
+from copy import deepcopy
+from pathlib import Path
+
+import colab
+import nbformat
+from plain_markdown import ROOT, SITE, exercise_number, plain
+
+BOOK = ROOT / "book"
+IN_BINDER = "notebooks"  # the folder that postBuild and `make lab` name
+BORDER = re.compile(r"(?m)^:::\{solution-(start|end)\} *(.*)\n(?::[a-z].*\n)*:::$")
+HIDDEN = {"hide-input", "remove-input", "remove-cell"}  # what a page folds away
+FOLDED = {"jupyter": {"source_hidden": True}, "cellView": "form"}  # JupyterLab, Colab
+CLOSED = {"jp-MarkdownHeadingCollapsed": True}  # JupyterLab: up to the next heading
+
+
+def copy_of(path: Path, link: Callable[[str], str], revision: str | None = None):
+    """The notebook of the book as somebody gets it who runs it.
+
+    link      gives the address of a page, named as from the notebook's folder
+    revision  what Colab is to install, see `colab.cell_source`
+    """
+    notebook = nbformat.read(path, as_version=4)
+    notebook.metadata.pop("widgets", None)
+    colab.insert(notebook, revision)
+    copied, before = [], None
+    for cell, solves in with_what_they_solve(notebook.cells):
+        cell = cleared(cell, path, link, fold=solves)
+        if solves and not before:
+            copied.append(heading(solves))
+        if before and not solves and not cell.source.startswith("#"):
+            raise ValueError(
+                f"{path.name}: behind a solution there must be a heading or an "
+                f"exercise, all else would be folded with it: {cell.source[:40]!r}"
+            )
+        copied.append(cell)
+        before = solves
+    notebook.cells = copied
+    return notebook
+
+
+def heading(label):
+    """Below it a solution lies folded, up to the next heading of its rank or above."""
+    return nbformat.v4.new_markdown_cell(
+        f"#### Solution of exercise {exercise_number(label)}",
+        id=f"solution-{label}",
+        metadata=CLOSED,
+    )
+
+
+def with_what_they_solve(cells):
+    """(cell, label of the exercise that it solves or None), copies, without borders.
+
+    A Markdown cell in which a solution begins or ends becomes several. ValueError where
+    one does not end.
+    """
+    solves = None
+    for cell in deepcopy(cells):
+        if cell.cell_type == "code":
+            yield cell, solves
+            continue
+        identity = cell.id
+        text, *more = BORDER.split(cell.source)
+        pieces = [(text, solves)]
+        for kind, label, text in zip(more[::3], more[1::3], more[2::3], strict=True):
+            solves = label.strip() if kind == "start" else None
+            pieces.append((text, solves))
+        for number, (text, solved) in enumerate(pieces):
+            cell.source = text.strip()
+            if cell.source:
+                yield deepcopy(cell), solved
+            cell.id = f"{identity}-{number + 1}"
+    if solves:
+        raise ValueError(f"the solution of {solves} does not end")
+
+
+def without_solutions(cells):
+    return [cell for cell, solves in with_what_they_solve(cells) if not solves]
+
+
+def cleared(cell, path, link, *, fold=False):
+    """A cell of the notebook `path` as it looks before anybody has run it."""
+    if cell.cell_type == "markdown":
+        cell.source = plain(cell.source, path, link)
+        return cell
+    cell.outputs, cell.execution_count = [], None
+    fold = fold or HIDDEN & set(cell.metadata.get("tags", []))
+    cell.metadata = nbformat.from_dict(FOLDED if fold else {})
+    return cell
+
+
+def beside(path):
+    """Links of the notebook `path` to the copies beside it, and to the site's pages."""
+
+    def link(page):
+        if (path.parent / page).with_suffix(".ipynb").exists():
+            return f"{page}.ipynb"
+        return on_the_site(path)(page)
+
+    return link
+
+
+def on_the_site(path):
+    """Links of the notebook `path` to the site's pages."""
+    return lambda page: (
+        f"{SITE}/{(path.parent / page).resolve().relative_to(ROOT)}.html"
+    )
+
+
+def write(folder):
+    """Copy all notebooks that the folder lacks; returns (made, kept)."""
+    made, kept = [], []
+    for path in colab.of_the_book():
+        target = folder / path.relative_to(BOOK)
+        if target.exists():
+            kept.append(target)
+            continue
+        target.parent.mkdir(parents=True, exist_ok=True)
+        nbformat.write(copy_of(path, beside(path)), target)
+        made.append(target)
+    return made, kept
+
+
+def main(arguments=None):
+    parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
+    parser.add_argument("folder", type=Path, metavar="FOLDER")
+    folder = parser.parse_args(arguments).folder
+    if folder.resolve().is_relative_to(BOOK):
+        parser.error(f"{folder} is the book itself: name another folder")
+    made, kept = write(folder)
+    print(f"{len(made)} notebooks made in {folder}")
+    if kept:
+        print(
+            f"{len(kept)} were there and stay as they are: "
+            "remove or rename one to get it anew"
+        )
+
+
+if __name__ == "__main__":
+    main()

@@ -4,6 +4,8 @@ import re
 from functools import cache
 from html import unescape
 
+import colab
+import copies
 import pytest
 import test_site
 import yaml
@@ -91,6 +93,17 @@ def test_the_way_on_asks_what_the_next_page_answers():
     for name, following in zip([FIRST, *PAGES], PAGES, strict=False):
         way_on = found(r'(<a class="right-next".*?</a>)', source(name))
         assert way_on.endswith(question(following) or ""), name
+
+
+@pytest.mark.parametrize("path", colab.of_the_book(), ids=lambda path: path.stem)
+def test_the_buttons_of_a_page_open_its_copy_in_binder_and_in_colab(path):
+    name = path.relative_to(test_site.ROOT).with_suffix(".html").as_posix()
+    copy = path.relative_to(copies.BOOK).as_posix()
+    places = r'href="https://(?:mybinder\.org|colab\.research\.google\.com)/([^"]*)"'
+    assert sorted(re.findall(places, source(name))) == [
+        f"github/rwkv-book/rwkv-book/blob/{colab.PUBLISHED}/book/{copy}",
+        f"v2/gh/rwkv-book/rwkv-book/main?urlpath=lab/tree/{copies.IN_BINDER}/{copy}",
+    ]
 
 
 # --- notes --------------------------------------------------------------------------

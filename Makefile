@@ -19,7 +19,7 @@ CLEAN_SITE := _build/html _build/.doctrees _build/jupyter_execute
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help env book serve offline pdf lab notebooks colab participant slides test lint unit check-notebooks \
+.PHONY: help env book serve offline pdf copies lab notebooks colab participant slides test lint unit check-notebooks \
   check-site bench comparison limits freshness links messages translation clean FORCE
 
 help: ## this list
@@ -89,8 +89,10 @@ offline: $(SITE) ## the site as a zip that opens from a USB stick, without a net
 pdf: $(SITE) ## the whole book as one PDF (needs Chromium)
 	@$(PY) tools/pdf.py
 
-lab: $(INSTALLED) ## open copies of the notebooks in JupyterLab, yours to change
+copies: $(INSTALLED) ## copies of the notebooks in notebooks/, yours to run and to change
 	@$(PY) tools/copies.py notebooks
+
+lab: copies ## open them in JupyterLab
 	@.venv/bin/jupyter-lab --notebook-dir notebooks
 
 notebooks: $(INSTALLED) ## run the notebooks again and store them in normal form (NOTEBOOKS="a.ipynb b.ipynb")

@@ -3,6 +3,7 @@
 import _thread
 import json
 import re
+import signal
 import sys
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -219,7 +220,15 @@ def test_who_was_there_stays_and_so_does_a_server_that_ran(hub):
     assert "/hub/api/users/ben/server" in deleted
 
 
-def test_ctrl_c_leaves_nothing(hub):
+@pytest.fixture
+def ctrl_c():
+    """As in a fresh process: a test before may have changed what it does."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+def test_ctrl_c_leaves_nothing(hub, ctrl_c):
     hub.says = {"anna": {"b = 2": lambda: _thread.interrupt_main() or {}}}
     with pytest.raises(KeyboardInterrupt):
         run(hub)

@@ -49,12 +49,24 @@ def test_nothing_is_left_that_only_the_pages_understand(folder, path):
 def test_a_link_leads_to_a_copy_or_to_a_page_of_the_site(folder, path):
     here = (folder / path.relative_to(ROOT / "book")).parent
     cells = [c for c in read(folder, path).cells if c.cell_type == "markdown"]
-    text = re.sub("(?s)`[^`]+`", "", "\n".join(cell.source for cell in cells))
+    text = re.sub(r"(?ms)^```.*?^```$", "", "\n\n".join(c.source for c in cells))
+    text = re.sub(r"`[^`\n]+`", "", text)
     links = re.findall(r"\]\(((?!https?:)[^)#]+)\)", text)
     assert all((here / link).exists() for link in links), links
     pages = re.findall(rf"\({re.escape(copies.SITE)}/([^)#]+)\.html", text)
     for page in pages:
         assert list(ROOT.glob(f"{page}.md")) + list(ROOT.glob(f"{page}.ipynb")), page
+    own = nbformat.read(path, as_version=4).cells
+    assert len(links) + len(pages) >= sum(c.source.count("{doc}`") for c in own)
+
+
+def test_make_and_binder_write_to_the_folder_that_the_buttons_open():
+    for name, line in (
+        ("Makefile", f"tools/copies.py {copies.IN_BINDER}\n"),
+        ("postBuild", f'tools/copies.py "${{COPIES:-{copies.IN_BINDER}}}"\n'),
+        (".gitignore", f"\n/{copies.IN_BINDER}/\n"),
+    ):
+        assert line in (ROOT / name).read_text("utf-8"), name
 
 
 @every_notebook
@@ -119,9 +131,10 @@ def test_a_solution_without_an_end_is_refused():
         copies.without_solutions(markdown(START, "So."))
 
 
-def test_text_that_would_be_folded_with_a_solution_is_refused(tmp_path):
-    cells = markdown("# Title", START, "So.", f"{END}\n\nAnd more.")
+@pytest.mark.parametrize("behind", ["And more.", "##### Too low a heading"])
+def test_what_would_be_folded_with_a_solution_is_refused(behind, tmp_path):
+    cells = markdown("# Title", START, "So.", f"{END}\n\n{behind}")
     path = tmp_path / "n.ipynb"
     nbformat.write(nbformat.v4.new_notebook(cells=cells), path)
-    with pytest.raises(ValueError, match=r"there must be a heading.*'And more.'"):
+    with pytest.raises(ValueError, match=f"there must be a heading.*'{behind}'"):
         copies.copy_of(path, copies.beside(path))

@@ -38,9 +38,9 @@ def copy_of(path: Path, link: Callable[[str], str], revision: str | None = None)
     copied, before = [], None
     for cell, solves in with_what_they_solve(notebook.cells):
         cell = cleared(cell, path, link, fold=solves)
-        if solves and not before:
+        if solves and solves != before:
             copied.append(heading(solves))
-        if before and not solves and not cell.source.startswith("#"):
+        if before and not solves and not ends_a_solution(cell):
             raise ValueError(
                 f"{path.name}: behind a solution there must be a heading or an "
                 f"exercise, all else would be folded with it: {cell.source[:40]!r}"
@@ -49,6 +49,11 @@ def copy_of(path: Path, link: Callable[[str], str], revision: str | None = None)
         before = solves
     notebook.cells = copied
     return notebook
+
+
+def ends_a_solution(cell):
+    """Whether it is a heading of the rank of `heading`, or above."""
+    return cell.cell_type == "markdown" and re.match(r"#{1,4} ", cell.source)
 
 
 def heading(label):

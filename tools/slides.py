@@ -13,9 +13,9 @@ import shutil
 from html import escape
 
 import nbformat
-from copies import without_solutions
+from copies import on_the_site, without_solutions
 from nbconvert import SlidesExporter
-from plain_markdown import ROOT, SITE, cells, chapters, plain
+from plain_markdown import ROOT, cells, chapters, plain
 
 TARGET = ROOT / "_build" / "slides"
 LIBRARIES = ROOT / ".vendor"
@@ -117,17 +117,13 @@ def in_sections(path):
             if to_look_at(cell):
                 found[-1][1].append(picture(cell, path))
             continue
-        for match in BLOCK.finditer(plain(cell.source, path, link)):
+        for match in BLOCK.finditer(plain(cell.source, path, on_the_site(path))):
             block = match[0].strip()
             if re.match(r"##? ", block):
                 found.append((block.lstrip("# "), []))
             else:
                 found[-1][1].append(block)
     return found
-
-
-def link(page):
-    return f"{SITE}/book/{page}.html"
 
 
 def to_look_at(cell):

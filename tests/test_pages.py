@@ -106,6 +106,13 @@ def test_the_buttons_of_a_page_open_its_copy_in_binder_and_in_colab(path):
     ]
 
 
+@pytest.mark.parametrize("name", CHAPTERS)
+def test_an_exercise_has_the_number_of_its_check(name):
+    shown = re.findall(r'"caption-number">Exercise (\S+)', source(name))
+    chapter = re.search(r"/(\d\d)_", name)[1]
+    assert shown == [f"{chapter}.{n}" for n in range(1, len(shown) + 1)] != []
+
+
 # --- notes --------------------------------------------------------------------------
 
 

@@ -1,4 +1,4 @@
-"""What a page says of itself: its question, the time it takes, and where it lies.
+"""What a page says of itself: its question, its time, its exercises, its place.
 
 Part of the Sphinx extension `sphinx_book`. A chapter's question is the bold sentence
 that it opens with: it stands large on its own page, beside the links of its neighbours,
@@ -9,6 +9,7 @@ import re
 from html import escape
 
 from docutils import nodes
+from plain_markdown import exercise_number
 from sphinx import addnodes
 from sphinx.util.docutils import SphinxDirective
 
@@ -157,6 +158,17 @@ def show(app, pagename, templatename, context, doctree):
             context[side] = {**context[side], "question": question}
 
 
+# --- exercises --------------------------------------------------------------------
+
+
+def number_exercises(app, env):
+    """Give each the number that its check has, and not one that counts all pages."""
+    for numbers in env.toc_fignumbers.values():
+        for label in numbers.get("exercise", {}):
+            numbers["exercise"][label] = (exercise_number(label),)
+    return []
+
+
 # --- the first page ---------------------------------------------------------------
 
 
@@ -239,6 +251,8 @@ def setup(app):
     app.add_node(Map)
     app.add_directive("book-map", MapDirective)
     app.connect("doctree-read", describe)
+    # After Sphinx has numbered them itself, which it does at 500.
+    app.connect("env-get-updated", number_exercises, priority=900)
     app.connect("doctree-read", open_wide)
     app.connect("doctree-resolved", draw_map)
     # The first page shows what others say.

@@ -142,9 +142,7 @@ check-notebooks: $(INSTALLED) ## run every notebook and compare every text outpu
 
 check-site: $(SITE) ## build the site strictly, follow its links, look at every page in Chromium
 	@$(PY) tools/links.py
-	@$(PY) -m pytest -q -n 2 -m browser tests/test_site.py tests/test_playground.py \
-	  tests/test_workshop.py tests/test_pages.py tests/test_offline.py \
-	  tests/test_pdf.py
+	@$(PY) -m pytest -q -n 2 -m browser tests/pages
 
 bench: $(INSTALLED) ## measure on this CPU, and record it in benchmarks/results
 	@for question in operator_forms chunks training_step generation squared_relu_zeros; do \

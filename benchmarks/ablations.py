@@ -16,9 +16,9 @@ from statistics import mean
 import measure
 import torch
 
-from rwkv_book import ablations, corpora
-from rwkv_book.fused import wkv_fused
-from rwkv_book.training import held_out_loss
+from rwkv_book.rwkv4.fused import wkv_fused
+from rwkv_book.text import corpora
+from rwkv_book.training import ablations, held_out_loss
 
 RUN = replace(ablations.SMALL, steps=200, warm_up=20)
 SEEDS = 3

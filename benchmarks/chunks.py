@@ -14,8 +14,7 @@ from functools import partial
 import measure
 import torch
 
-from rwkv_book.fused import wkv_fused
-from rwkv_book.fused.operator import cut
+from rwkv_book.rwkv4.fused import cut, wkv_fused
 
 SHAPES = {
     "cpu": [(1, 4096, 16), (1, 1024, 768)],

@@ -20,13 +20,14 @@ import measure
 import numpy as np
 import torch
 
-from rwkv_book import checkpoint, minimal
-from rwkv_book.fused import wkv_fused
-from rwkv_book.model import RWKV
-from rwkv_book.wkv import wkv_chunked
+from rwkv_book import checkpoint
+from rwkv_book.rwkv4 import minimal
+from rwkv_book.rwkv4.fused import wkv_fused
+from rwkv_book.rwkv4.model import RWKV
+from rwkv_book.rwkv4.wkv import wkv_chunked
 
 sys.path.insert(0, str(measure.ROOT / "tests"))
-from published import random_tensors  # the checkpoints of the tests
+from helpers.published import random_tensors  # the checkpoints of the tests
 
 SHAPE = {"layers": 12, "width": 768, "hidden": 3072, "vocabulary": 50_277}
 PROMPTS = (256, 1024)

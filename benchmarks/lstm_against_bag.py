@@ -22,7 +22,8 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 from torch.nn.functional import dropout
 
-from rwkv_book import reviews, rnn
+from rwkv_book import rnn
+from rwkv_book.text import reviews
 
 
 @dataclass(frozen=True)

@@ -16,9 +16,8 @@ import measure
 import torch
 from torch.nn.functional import scaled_dot_product_attention
 
-from rwkv_book.fused import wkv_fused
-from rwkv_book.fused.operator import cut
-from rwkv_book.wkv import wkv_attention, wkv_chunked, wkv_recurrent, wkv_scan
+from rwkv_book.rwkv4.fused import cut, wkv_fused
+from rwkv_book.rwkv4.wkv import wkv_attention, wkv_chunked, wkv_recurrent, wkv_scan
 
 SHAPES = {
     "cpu": [(1, 128, 768), (1, 1024, 768), (4, 1024, 256)],

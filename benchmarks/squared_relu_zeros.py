@@ -15,9 +15,9 @@ from pathlib import Path
 import measure
 import torch
 
-from rwkv_book import corpora
-from rwkv_book.fused import wkv_fused
-from rwkv_book.model import RWKV
+from rwkv_book.rwkv4.fused import wkv_fused
+from rwkv_book.rwkv4.model import RWKV
+from rwkv_book.text import corpora
 
 SHIPPED = measure.ROOT / "src" / "rwkv_book" / "models" / "shakespeare.safetensors"
 

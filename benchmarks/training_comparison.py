@@ -3,13 +3,13 @@
     python benchmarks/training_comparison.py [--budget tiny|cpu|gpu] [--ship]
 
 RWKV-4, an LSTM, a GPT with learned and one with rotary positions and AFT
-(`rwkv_book.contenders`) are trained from nothing on Shakespeare, at two sizes and from
-three seeds: parameters equal within 2 %, the same windows of the same bytes in the same
-order, the same optimizer and schedule. Each gets the same tuning: a short run at the
-smaller size for each of four learning rates, judged by the loss on its last fifth, of
-text that was nearly all new to it; no held-out byte is used. Then all are read by the
-same rules: the loss on three works that nobody trained on, and the loss by position.
-Beside them stands the loss of counting which byte follows which.
+(`rwkv_book.labs.contenders`) are trained from nothing on Shakespeare, at two sizes and
+from three seeds: parameters equal within 2 %, the same windows of the same bytes in the
+same order, the same optimizer and schedule. Each gets the same tuning: a short run at
+the smaller size for each of four learning rates, judged by the loss on its last fifth,
+of text that was nearly all new to it; no held-out byte is used. Then all are read by
+the same rules: the loss on three works that nobody trained on, and the loss by
+position. Beside them stands the loss of counting which byte follows which.
 
 Every finished run is a file in runs/comparison/<budget>. A command that was interrupted
 goes on after the last of them; to begin again, delete the folder. A table is printed at
@@ -35,9 +35,12 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from rwkv_book import checkpoint, contenders, corpora
-from rwkv_book.fused import wkv_fused
-from rwkv_book.model import Config
+from rwkv_book import checkpoint
+from rwkv_book.labs import contenders
+from rwkv_book.rwkv4.fused import wkv_fused
+from rwkv_book.rwkv4.model import Config
+from rwkv_book.rwkv4.wkv import wkv_chunked
+from rwkv_book.text import corpora
 from rwkv_book.training import (
     VOCABULARY,
     Run,
@@ -49,7 +52,6 @@ from rwkv_book.training import (
     windows,
     write,
 )
-from rwkv_book.wkv import wkv_chunked
 
 RUNS = measure.ROOT / "runs" / "comparison"
 TUNING_SEED = 1000  # not one of those that are compared

@@ -14,9 +14,9 @@ import measure
 import torch
 from torch.nn.functional import cross_entropy
 
-from rwkv_book.fused import wkv_fused
-from rwkv_book.model import RWKV, Config
-from rwkv_book.wkv import wkv_chunked, wkv_scan
+from rwkv_book.rwkv4.fused import wkv_fused
+from rwkv_book.rwkv4.model import RWKV, Config
+from rwkv_book.rwkv4.wkv import wkv_chunked, wkv_scan
 
 FORMS = {"fused": wkv_fused, "chunked": wkv_chunked, "scan": wkv_scan}
 SIZES = {  # vocabulary, layers, width; batch, tokens

@@ -5,10 +5,11 @@ import pytest
 import torch
 from safetensors.numpy import save_file
 
-from rwkv_book import checkpoint, minimal, states
-from rwkv_book.model import RWKV, Config
+from rwkv_book import checkpoint, states
+from rwkv_book.rwkv4 import minimal
+from rwkv_book.rwkv4.model import RWKV, Config
+from rwkv_book.rwkv4.wkv import WkvState
 from rwkv_book.states import Reading, StateError
-from rwkv_book.wkv import WkvState
 
 LENGTH = 37
 

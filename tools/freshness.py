@@ -197,12 +197,12 @@ def made(content):
 
 
 def trained_by(path):
-    """The program that the model's own command names; `train` is training.py."""
+    """The program that the model's own command names; `train` is the room training."""
     with open(path, "rb") as file:
         header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
     command = header.get("__metadata__", {}).get("command", "")
     script = re.search(r"\S+\.py\b", command)
-    return script[0] if script else "src/rwkv_book/training.py"
+    return script[0] if script else "src/rwkv_book/training/__init__.py"
 
 
 def report(tree):

@@ -23,7 +23,9 @@ PROGRAM = "python -m rwkv_book"
 try:
     import numpy as np
 
-    from rwkv_book import checkpoint, corpora, minimal, tokenizer
+    from rwkv_book import checkpoint
+    from rwkv_book.rwkv4 import minimal
+    from rwkv_book.text import corpora, tokenizers
 except ImportError as error:  # nothing works; the doctor says what to do
     print(f"{PROGRAM}: {error}", file=sys.stderr)
     sys.exit(doctor.main(as_json="--json" in sys.argv))
@@ -65,7 +67,7 @@ def main(arguments=None):
     failures = (
         checkpoint.CheckpointError,
         corpora.CorpusError,
-        tokenizer.TokenizerError,
+        tokenizers.TokenizerError,
         FloatingPointError,
         OSError,
     )
@@ -169,8 +171,8 @@ def train(chosen, command):
     """Carry out a run, write its model, say how well it predicts what it never read."""
     import torch
 
-    from rwkv_book import distributed, training
-    from rwkv_book.wkv import wkv_chunked
+    from rwkv_book import parallel, training
+    from rwkv_book.rwkv4.wkv import wkv_chunked
 
     run = training.Run(
         **{f.name: getattr(chosen, f.name) for f in fields(training.Run)}
@@ -186,7 +188,7 @@ def train(chosen, command):
         raise ValueError("no C++ compiler was found: leave --compile out")
     wkv = training.fast_wkv() if chosen.compile else wkv_chunked
     path = folder / "model.safetensors"
-    with distributed.started(device, chosen.shard, chosen.split_text) as ranks:
+    with parallel.started(device, chosen.shard, chosen.split_text) as ranks:
         model, _ = training.train(run, folder, wkv, device, ranks=ranks)
         loss = training.export(model, run, path, command, ranks)
     if ranks.rank == 0:
@@ -274,7 +276,7 @@ def generate(chosen, command):
     """
     params = checkpoint.load(find_model(chosen.model))
     as_bytes = chosen.tokenizer == "bytes"
-    tokens = tokenizer.Bytes() if as_bytes else tokenizer.load_20b(chosen.tokenizer)
+    tokens = tokenizers.Bytes() if as_bytes else tokenizers.load_20b(chosen.tokenizer)
     known = len(params["head.weight"])
     if tokens.vocabulary != known:
         raise ValueError(

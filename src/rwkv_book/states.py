@@ -16,8 +16,8 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
-from rwkv_book import minimal
 from rwkv_book.checkpoint import CheckpointError
+from rwkv_book.rwkv4 import minimal
 
 SUMS = slice(1, 4)  # the rows num, den, log_scale of a layer; the others are x_prev
 

@@ -5,7 +5,7 @@ import math
 import numpy as np
 
 from rwkv_book.exercises import Wrong, exercise, number_of, returned, wrong_unless
-from rwkv_book.minimal import merge, wkv
+from rwkv_book.rwkv4.minimal import merge, wkv
 
 
 @exercise("04.1")

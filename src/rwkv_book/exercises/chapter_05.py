@@ -4,8 +4,9 @@ from unittest.mock import patch
 
 import numpy as np
 
-from rwkv_book import checkpoint, minimal
+from rwkv_book import checkpoint
 from rwkv_book.exercises import Wrong, exercise, number_of, wrong_unless
+from rwkv_book.rwkv4 import minimal
 
 PARTS = ("key", "value", "receptance", "output")
 END = 0

@@ -6,10 +6,12 @@ import numpy as np
 import torch
 from torch.nn.functional import cross_entropy
 
-from rwkv_book import checkpoint, memory, minimal
+from rwkv_book import checkpoint
 from rwkv_book.exercises import Wrong, exercise, number_of, returned, wrong_unless
-from rwkv_book.model import RWKV, Config
-from rwkv_book.wkv import WkvState, empty_state, wkv_recurrent
+from rwkv_book.labs import recall
+from rwkv_book.rwkv4 import minimal
+from rwkv_book.rwkv4.model import RWKV, Config
+from rwkv_book.rwkv4.wkv import WkvState, empty_state, wkv_recurrent
 
 PARTS = {"x_time": 0, "sums": slice(1, 4), "x_channel": 4}
 
@@ -195,7 +197,7 @@ def order_of_harm(answer):
 def harm(part, length=150):
     """Nats per byte of the scene when a part of the state is lost after each byte."""
     params = checkpoint.load(checkpoint.shipped())
-    text = "".join(memory.SPEECHES).encode()[:length]
+    text = "".join(recall.SPEECHES).encode()[:length]
     state, empty, nats = minimal.initial_state(params), minimal.initial_state(params), 0
     for token, target in zip([0, *text], text, strict=False):
         logits, state = minimal.step(token, state, params)

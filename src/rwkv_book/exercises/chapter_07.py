@@ -10,10 +10,16 @@ import torch
 from torch.nn.functional import cross_entropy
 
 from rwkv_book import cost
-from rwkv_book.ablations import SMALL, Truncated, gradient, learn, relative_error
 from rwkv_book.exercises import Wrong, exercise, number_of, wrong_unless
-from rwkv_book.model import RWKV, Config
+from rwkv_book.rwkv4.model import RWKV, Config
 from rwkv_book.training import Run
+from rwkv_book.training.ablations import (
+    SMALL,
+    Truncated,
+    gradient,
+    learn,
+    relative_error,
+)
 
 GPUS = 64
 BETTER = 0.05  # nats per byte, in SMALL

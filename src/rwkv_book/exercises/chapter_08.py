@@ -5,9 +5,9 @@ import shutil
 
 import torch
 
-from rwkv_book import emulator, kernels
+from rwkv_book.compiled import emulator, source
 from rwkv_book.exercises import Wrong, exercise, number_of, wrong_unless
-from rwkv_book.wkv import wkv_attention
+from rwkv_book.rwkv4.wkv import wkv_attention
 
 BANDWIDTH = 3.35e12  # bytes a second of an H100, by its data sheet
 SHAPE = (8, 4096, 768)
@@ -58,7 +58,7 @@ def ticks_with_two_chunks(answer):
 
 def with_a_planted_bug():
     """wkv.cu with a wrong sign in it."""
-    return kernels.replaced(AGES, PLANTED)
+    return source.replaced(AGES, PLANTED)
 
 
 def errors(text):
@@ -71,7 +71,7 @@ def errors(text):
     if shutil.which("g++") is None:
         raise Wrong(f"There is no g++ here to compile your kernel with: {INSTALL}.")
     try:
-        found = kernels.attempt(text)
+        found = source.attempt(text)
     except RuntimeError as error:
         wrong_unless(
             "out of bounds" not in str(error),
@@ -80,7 +80,7 @@ def errors(text):
         raise Wrong(f"Your kernel did not run: {error}") from None
     compared = {}
     for (scale, chunks), results in found.items():
-        exact = kernels.outputs(wkv_attention, scale, torch.float64)
+        exact = source.outputs(wkv_attention, scale, torch.float64)
         compared[scale, chunks] = {
             name: largest_error(tensor, exact[name]) for name, tensor in results.items()
         }
@@ -120,7 +120,7 @@ def a_wrong_sign(text):
 @exercise("08.4")
 def an_overflow_on_purpose(text):
     found = errors(text)
-    small = max(max(found[1, chunks].values()) for chunks in kernels.CHUNKS)
+    small = max(max(found[1, chunks].values()) for chunks in source.CHUNKS)
     sentence = (
         "It is wrong for keys of 1 already, and should break for large ones only: do "
         "the scale and the age that you return go with the sums?"
@@ -138,7 +138,7 @@ def another_tile(answer):
     tile = number_of(answer)
     wrong_unless(tile == int(tile) and tile >= 1, "A tile has 1, 2, 3 ... tokens.")
     wrong_unless(tile != 16, "16 is what it is; try another one.")
-    text = kernels.replaced("TILE = 16;", f"TILE = {int(tile)};")
+    text = source.replaced("TILE = 16;", f"TILE = {int(tile)};")
     wrong = {name for names in verdicts(text).values() for name in names}
     wrong_unless(not wrong, f"With this tile these are wrong: {', '.join(wrong)}.")
     kept = 4 / tile

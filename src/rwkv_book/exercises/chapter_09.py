@@ -8,7 +8,7 @@ from torch.nn.functional import cross_entropy
 
 from rwkv_book import checkpoint, cost
 from rwkv_book.exercises import exercise, number_of, wrong_unless
-from rwkv_book.model import RWKV
+from rwkv_book.rwkv4.model import RWKV
 
 PASSAGE = b"""KING. How now, my lord? What news is from the north?
 LORD. My gracious liege, the enemy is fled,

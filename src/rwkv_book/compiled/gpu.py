@@ -1,0 +1,90 @@
+"""`wkv.cu` on an NVIDIA GPU: compiled by NVRTC, launched by NVIDIA's cuda.core.
+
+NVRTC is a library that comes with a CUDA build of PyTorch; it needs no C++ compiler, no
+headers and no CUDA toolkit.
+"""
+
+from functools import cache
+
+import torch
+
+from rwkv_book.compiled.cache import INSTEAD, SOURCE, compiled
+
+OPTIONS = {"std": "c++17", "restrict": True, "prec_div": False, "diag_suppress": 177}
+BLOCK = 32  # threads: small blocks spread few sums over all multiprocessors
+SUMS_AT_ONCE = 384  # on a multiprocessor: enough to wait for memory at the same time
+
+
+def launch(kernel, stored, device, rows, channels, tokens, *arguments):
+    """Queue a kernel of `wkv.cu` on PyTorch's current stream: rows · channels threads.
+
+    `stored` is a value of STORED there; `arguments` are tensors, integers or None.
+    """
+    core, _ = cuda_packages()
+    blocks = min(-(-rows * channels // BLOCK), 2**31 - 1)  # what is more, takes turns
+    with torch.cuda.device(device):
+        major, minor = torch.cuda.get_device_capability(device)
+        function = load(stored, f"sm_{major}{minor}").get_kernel(kernel)
+        stream = core.Stream.from_handle(torch.cuda.current_stream(device).cuda_stream)
+        config = core.LaunchConfig(grid=blocks, block=BLOCK)
+        core.launch(stream, config, function, rows, *map(as_word, arguments))
+
+
+def as_word(argument):
+    """An integer, or the address of a tensor's numbers, or of nothing.
+
+    cuda.core passes an int in 64 bits, as wide as each parameter of a kernel.
+    """
+    if isinstance(argument, torch.Tensor):
+        argument = argument.data_ptr()
+    return argument or 0
+
+
+def sums_at_once(device):
+    """How many sums keep this GPU busy."""
+    return SUMS_AT_ONCE * torch.cuda.get_device_properties(device).multi_processor_count
+
+
+@cache
+def load(stored, architecture):
+    """The kernels for one type of keys and one kind of GPU, sm_75 or newer."""
+    core, _ = cuda_packages()
+    return core.ObjectCode.from_cubin(compile_for(stored, architecture).read_bytes())
+
+
+def compile_for(stored, architecture):
+    """The file with the machine code; it takes no GPU to make it.
+
+    RuntimeError where there is no NVRTC, or where it has a complaint.
+    """
+    core, version = cuda_packages()
+    options = OPTIONS | {"arch": architecture, "define_macro": ("STORED", stored)}
+
+    def compile(path):
+        source = SOURCE.read_text("utf-8")
+        try:
+            program = core.Program(source, "c++", core.ProgramOptions(**options))
+            code = program.compile("cubin").code
+        except Exception as error:  # cuda.core keeps the names of its errors private
+            raise RuntimeError(
+                f"NVRTC can't compile the operator for {architecture}: use another GPU "
+                f"or another NVRTC, {INSTEAD}\n{str(error)[:2000]}"
+            ) from error
+        path.write_bytes(code)
+
+    return compiled(".cubin", [repr(options), repr(version)], compile)
+
+
+@cache
+def cuda_packages():
+    """cuda.core and the version of NVRTC; RuntimeError where one is missing."""
+    try:
+        import cuda.core
+        from cuda.bindings import nvrtc
+
+        return cuda.core, nvrtc.nvrtcVersion()
+    except (ImportError, RuntimeError) as error:
+        raise RuntimeError(
+            f"The packages that reach a GPU are missing ({error}): install "
+            f"'rwkv-book[cuda]', {INSTEAD}"
+        ) from error

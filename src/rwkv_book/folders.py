@@ -1,0 +1,159 @@
+"""Where the book keeps what it fetched or compiled, and how it writes a file.
+
+Every file that somebody may want to keep is written through `whole`: beside its place
+first, then renamed, so that nobody ever reads half of one, with the permissions that
+the umask asks for, and without leftovers when something goes wrong. The cache is a
+folder that can be written, whatever the machine's environment says.
+"""
+
+import errno
+import os
+import shutil
+import stat
+import sys
+import tempfile
+from contextlib import contextmanager, suppress
+from functools import lru_cache
+from pathlib import Path
+
+NAME = "rwkv-book"
+FULL = (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC))
+NEARLY_NOTHING = 2**16  # bytes free: with fewer, a disk is full
+
+
+class DiskFull(OSError):
+    """There is no space left for a file; nothing of it was kept."""
+
+
+@contextmanager
+def whole(path):
+    """A path to write to, which becomes `path` when the block has ended well.
+
+    The file gets the permissions of the one that it replaces, or those of a new file
+    under the umask. On any error, and on Ctrl-C, what was written is removed and `path`
+    stays as it was. DiskFull where no space is left, OSError where `path` can't be.
+    """
+    path = Path(path)
+    part = path.with_name(f"{path.name[:60]}.{os.getpid()}.part")
+    try:
+        with open(part, "wb") as file:  # as the umask has it
+            mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
+        with suppress(FileNotFoundError):
+            mode = stat.S_IMODE(path.stat().st_mode)
+        yield part
+        os.chmod(part, mode)
+        os.replace(part, path)
+    except BaseException as error:
+        full = is_full(error, path.parent)
+        with suppress(OSError):
+            part.unlink()
+        if full:
+            raise DiskFull(
+                f"no space left for {path}: nothing of it was written. Make room on "
+                "that disk, or name a place on another one"
+            ) from error
+        raise
+
+
+def is_full(error, folder):
+    """Whether it failed for want of space, which some libraries don't say."""
+    if not isinstance(error, Exception):
+        return False
+    if isinstance(error, OSError) and error.errno is not None:
+        return error.errno in FULL
+    if "No space left" in str(error):
+        return True
+    with suppress(OSError):
+        return shutil.disk_usage(folder).free < NEARLY_NOTHING
+    return False
+
+
+def write_text(path, text):
+    """Write a text file in UTF-8, by way of `whole`."""
+    with whole(path) as part:
+        part.write_text(text, encoding="utf-8")
+
+
+def kept(*parts):
+    """The path of something in the cache: where it is, or where it can be put.
+
+    What lies in a cache that can only be read, a teacher's for instance, is found.
+    """
+    wanted = wanted_cache()
+    if wanted is not None:
+        with suppress(OSError):
+            if wanted.joinpath(*parts).exists():
+                return wanted.joinpath(*parts)
+    return cache_folder().joinpath(*parts)
+
+
+def cache_folder():
+    """A folder for downloads and compiled code, which exists and can be written.
+
+    It is $XDG_CACHE_HOME/rwkv-book or ~/.cache/rwkv-book. Where that can't be written,
+    it is a temporary folder of this user alone, and a line on stderr says so, once.
+    """
+    wanted = wanted_cache()
+    if wanted is None:
+        return temporary_cache("there is no home folder")
+    reason = why_not(wanted)
+    return (
+        temporary_cache(f"{wanted} can't be written ({reason})") if reason else wanted
+    )
+
+
+def wanted_cache():
+    """What the environment asks for; None where it names nothing and there is no home.
+
+    A relative XDG_CACHE_HOME counts as none: so the specification has it.
+    """
+    named = os.environ.get("XDG_CACHE_HOME", "")
+    if os.path.isabs(named):
+        return Path(named) / NAME
+    try:
+        home = Path.home()
+    except RuntimeError:  # no HOME, and a user whom the system doesn't know
+        return None
+    return home / ".cache" / NAME if home.is_absolute() else None
+
+
+def why_not(folder):
+    """Why nothing can be written to a folder, which is made if need be; "" if it can"""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            return ""
+    except (OSError, ValueError) as error:
+        return getattr(error, "strerror", None) or str(error)
+
+
+@lru_cache(maxsize=None)
+def temporary_cache(reason):
+    """A temporary folder of this user, the same one as long as nobody else owns it."""
+    user = os.getuid() if hasattr(os, "getuid") else os.environ.get("USERNAME", "")
+    folder = Path(tempfile.gettempdir()) / f"{NAME}-{user}"
+    if not (is_own(folder) and not why_not(folder)):
+        folder = Path(tempfile.mkdtemp(prefix=f"{NAME}-"))
+    print(
+        f"{reason}: what is fetched or compiled goes to {folder} instead. Let "
+        "XDG_CACHE_HOME name a folder of yours to keep it",
+        file=sys.stderr,
+    )
+    return folder
+
+
+def is_own(folder):
+    """Whether a folder, made if need be, is this user's and closed to all others.
+
+    Code that was compiled is run from it, so nobody else may put something there.
+    """
+    try:
+        folder.mkdir(mode=0o700, exist_ok=True)
+        found = folder.lstat()
+    except OSError:
+        return False
+    if not stat.S_ISDIR(found.st_mode):
+        return False
+    if not hasattr(os, "getuid"):  # Windows: temporary folders are a user's own
+        return True
+    return found.st_uid == os.getuid() and not found.st_mode & 0o022

@@ -1,0 +1,5 @@
+"""What the models are asked, and what they are compared with.
+
+contenders   what RWKV is compared with, at one size: to build, to load, to measure
+recall       what a network still knows of a name that it read before
+"""

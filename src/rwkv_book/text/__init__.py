@@ -1,0 +1,6 @@
+"""What the book reads: text to tokens and back, corpora, reviews.
+
+tokenizers   text to tokens and back, also token by token
+corpora      the texts that the book trains on
+reviews      film reviews with a verdict, and a loop that learns them
+"""

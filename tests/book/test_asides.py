@@ -1,0 +1,144 @@
+"""What the chapters say in passing, where no cell computes it: each number once more.
+
+A sentence is quoted with the gaps that a computation fills, so that neither can change
+without the other.
+"""
+
+import json
+import math
+from itertools import pairwise
+
+import numpy as np
+import pytest
+import torch
+from plain_markdown import cells, chapters
+from torch.nn.functional import normalize
+
+from rwkv_book import attention, checkpoint, training
+from rwkv_book.rwkv4 import minimal
+from rwkv_book.text import reviews
+from rwkv_book.training import ablations
+
+
+def told(number, sentence):
+    """Whether a chapter has this sentence, however its lines are broken."""
+    (path,) = (path for path in chapters() if path.stem.startswith(f"{number:02}"))
+    text = " ".join(cell.source for cell in cells(path) if cell.cell_type != "code")
+    return " ".join(sentence.split()) in " ".join(text.split())
+
+
+@pytest.fixture(scope="module")
+def shipped():
+    return checkpoint.load(checkpoint.shipped())
+
+
+def test_the_dictionary_that_the_bag_of_words_saves():
+    runs = set()
+    for review in reviews.load().training:
+        words = review.words[-80:]
+        runs.update(words, pairwise(words))
+    count = round(len(runs), -4)
+    assert told(1, f"That saves a dictionary of {count:,} words and pairs.")
+    assert len(runs) > 2 * 2**18  # so most pairs share a box
+
+
+def test_what_linear_attention_recalls():
+    """Pairs of random keys and values in a head of 16 channels, as in the chapter."""
+    parts = []
+    for pairs in (2, 4, 8):
+        torch.manual_seed(0)
+        key, value = normalize(torch.randn(2, 16, 1, pairs, 16), dim=-1)
+        asked = torch.randperm(pairs)
+        found = attention.METHODS["linear"](8 * key[:, :, asked], 8 * key, value, 16)
+        parts.append(((found @ value.mT).argmax(-1) == asked).float().mean().item())
+    assert parts[0] == 1
+    assert told(3, f"finds all of 2 pairs, {parts[1]:.0%}".replace("%", " %"))
+    assert told(3, f"of 4 and {parts[2]:.0%} of 8".replace("%", " %"))
+
+
+def test_what_a_high_temperature_draws(shipped):
+    state = minimal.initial_state(shipped)
+    for token in b"\0DUKE.\nMy lord, the ":
+        logits, state = minimal.step(token, state, shipped)
+    shown = np.argsort(-logits, kind="stable")[:8]
+
+    def drawn(temperature):
+        weights = np.exp((logits - logits.max()) / temperature)
+        return weights / weights.sum()
+
+    hidden = 1 - drawn(2)[shown].sum()
+    assert told(5, f"At temperature 2, some {round(hidden, 1):.0%}".replace("%", " %"))
+    first_notch = np.searchsorted(np.sort(drawn(1))[::-1].cumsum(), 0.95) + 1
+    assert told(5, "it cuts the 256 bytes to a few dozen")
+    assert 12 <= first_notch <= 48
+
+
+def test_the_numbers_of_a_nameless_matrix_tell_a_part_of_its_name(shipped):
+    layers = {name.split(".")[1] for name in shipped if name.startswith("blocks.")}
+    largest = {"receptance": [], "others": []}
+    for layer in layers:
+        names = ("key", "value", "receptance", "output")
+        matrices = {
+            name: shipped[f"blocks.{layer}.time_mix.{name}.weight"].astype(float)
+            for name in names
+        }
+        for name, matrix in matrices.items():
+            kind = "receptance" if name == "receptance" else "others"
+            largest[kind].append(np.linalg.norm(matrix, 2))
+        rows = {n: np.linalg.norm(m, axis=1).std() for n, m in matrices.items()}
+        assert max(rows, key=rows.get) == "key"
+        norms = {n: np.linalg.norm(m) for n, m in matrices.items()}
+        assert min(norms, key=norms.get) == "output"
+    low, high, least, most = (
+        f"{f(largest[kind]):.0f}" for kind in largest for f in (min, max)
+    )
+    assert told(5, f"singular value ({low} to {high}, the others {least} to {most})")
+
+
+def test_how_much_of_the_text_was_read():
+    run = checkpoint.metadata(checkpoint.shipped())
+    assert told(7, "The text has 4.7 million bytes.")
+    log = json.loads(checkpoint.shipped().with_suffix(".json").read_text("utf-8"))
+    shape = json.loads(run["run"])
+    drawn = log[-1]["step"] * shape["batch"] * shape["length"]
+    once, at_end = (1 - math.exp(-n / 4.7e6) for n in (4.7e6, drawn))
+    assert told(7, f"{100 * once:.0f} % of it have been read, some of it several times")
+    assert told(7, f"and at the end {100 * at_end:.0f} %.")
+
+
+def test_channel_mixing_that_begins_with_a_key_of_zeros_never_learns():
+    assert told(7, "after six steps `key` is still exactly zero")
+    run = ablations.SMALL
+    network = ablations.first_model(run)
+    for name, parameter in network.named_parameters():
+        if "channel_mix.key" in name:
+            torch.nn.init.zeros_(parameter)
+        elif "channel_mix.value" in name:
+            torch.nn.init.normal_(parameter)
+    optimizer = training.make_optimizer(network, run)
+    data = np.random.default_rng(0).integers(256, size=10_000, dtype=np.uint8)
+    for step in range(6):
+        batch = training.windows(data, run, step)
+        training.training_step(network, optimizer, *batch, run, step)
+    for name, parameter in network.named_parameters():
+        if "channel_mix.key" in name:
+            assert not parameter.any()
+
+
+def test_a_state_that_is_run_backwards_loses_its_decimals():
+    """Forward in float32 with w = 1, then back: take the token out, undo the fade."""
+    torch.manual_seed(0)
+    key, value = torch.randn(2, 16, 1000)
+    written = key.exp() * value
+    states = [torch.zeros(1000)]
+    for token in written:
+        states.append(math.exp(-1) * states[-1] + token)
+    typical = states[-1].std()
+    state, errors = states[-1], []
+    for token, before in zip(written.flip(0), states[-2::-1], strict=True):
+        state = (state - token) * math.e
+        errors.append(((state - before).std() / typical).item())
+    lost = round(math.log10(errors[7] / errors[0]))
+    told_so = f"8 steps back cost {[0, 'one', 'two', 'three', 'four'][lost]} decimals"
+    assert told(8, f"{told_so}, and 16 leave an error of a quarter")
+    assert round(4 * errors[15]) == 1

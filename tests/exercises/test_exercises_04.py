@@ -1,0 +1,157 @@
+"""What the checks of chapter 4 say about right answers and about the usual mistakes."""
+
+import math
+
+import numpy as np
+import pytest
+
+from rwkv_book.exercises import chapter_04, diagnose
+from rwkv_book.rwkv4.minimal import merge
+
+RATE = math.exp(-5)
+
+
+@pytest.mark.parametrize(
+    ("number", "answer"),
+    [
+        ("04.1", 7),
+        ("04.2", math.log(2) / RATE),
+        ("04.2", 103),
+        ("04.5", 88.03),
+        ("04.6", -3.08),
+    ],
+)
+def test_a_right_number_is_right(number, answer):
+    assert diagnose(number, answer).startswith("Right.")
+
+
+@pytest.mark.parametrize(
+    ("number", "answer", "sentence"),
+    [
+        ("04.1", 16, "numerator of the third output"),
+        ("04.1", 11, "not with its bonus"),
+        ("04.1", 10, "not in it yet"),
+        ("04.1", 14, "Nothing has faded"),
+        ("04.1", 3.5, "halved once too often"),
+        ("04.1", 1.75, "That is den"),
+        ("04.1", 21, "with its bonus"),
+        ("04.1", 6, "halve and add 2"),
+        ("04.2", math.log(2) / 5, "logarithm of the decay rate"),
+        ("04.2", 1 / RATE, "fade to 1/e"),
+        ("04.2", math.log(2) * RATE, "not exp(5)"),
+        ("04.5", 88.73, "single weight"),
+        ("04.5", 88.02, "still works"),
+        ("04.5", 87.34, "both values 1"),
+        ("04.5", 90, "a smaller key fails already"),
+        ("04.5", 50, "between 80 and 90"),
+        ("04.6", math.log(100) / 100, "That is the decay rate"),
+        ("04.6", -math.log(100) / 100, "minus the decay rate"),
+        ("04.6", math.log(math.log(2) / 100), "half-life of 100"),
+        ("04.6", 15.05, "That is the half-life"),
+        ("04.6", -3.1, "two decimals"),
+        ("04.6", 3, "solve for w"),
+    ],
+)
+def test_a_usual_mistake_is_named(number, answer, sentence):
+    found = diagnose(number, answer)
+    assert found.startswith("Not yet.") and sentence in found
+
+
+def loop(early=0, bonus_is_stored=False, fading=1.0, bonus_scale=1.0, safe=True):
+    """A loop over (T,C) with one of the usual mistakes in it."""
+
+    def my_wkv(decay_rate, bonus, key, value):
+        bonus = bonus_scale * bonus
+        sums, out = (0 * bonus, 0 * bonus, np.full_like(bonus, -np.inf)), []
+        for k, v in zip(key, value, strict=True):
+            seen = sums[0], sums[1], sums[2] - early * decay_rate
+            num, den, top = merge(seen, (v, 1, k + bonus))
+            out.append(num / den if safe else num * np.exp(top) / (den * np.exp(top)))
+            stored = k + bonus if bonus_is_stored else k
+            faded = sums[0], sums[1], sums[2] - fading * decay_rate
+            sums = merge(faded, (v, 1, stored))
+        return np.array(out)
+
+    return my_wkv
+
+
+def test_a_loop_that_is_right_is_right():
+    assert diagnose("04.3", loop()).startswith("Right.")
+    assert diagnose("04.3", chapter_04.stable).startswith("Right.")
+
+
+@pytest.mark.parametrize(
+    ("answer", "sentence"),
+    [
+        (loop(early=1), "A neighbour has faded"),
+        (loop(bonus_is_stored=True), "stored with the token too"),
+        (loop(fading=0), "Nothing fades"),
+        (loop(fading=-1), "The past grows"),
+        (loop(bonus_scale=0), "The bonus has no effect"),
+        (loop(bonus_scale=2), "not those of the formula"),
+        (loop(early=1, bonus_is_stored=True), "Two slips"),
+        (loop(safe=False), "With keys of 1000 it is not finite"),
+        (lambda *_: np.zeros((3, 4)), "returns shape (3, 4)"),
+        (lambda *_: np.zeros((12, 4)), "first average should be the first value"),
+        (lambda *_: None, "returns nothing"),
+    ],
+)
+def test_a_usual_mistake_in_the_loop_is_named(answer, sentence):
+    found = diagnose("04.3", answer)
+    assert found.startswith("Not yet.") and sentence in found, found
+
+
+def join(older=1.0, newer=0.0):
+    def my_join(first, second, length, decay_rate):
+        first = (*first[:2], first[2] - older * length * decay_rate)
+        return merge(first, (*second[:2], second[2] - newer * length * decay_rate))
+
+    return my_join
+
+
+def unscaled(first, second, length, decay_rate):
+    scales = first[2] - length * decay_rate, second[2]
+    weights = [np.exp(scale) for scale in scales]
+    return (
+        weights[0] * first[0] + weights[1] * second[0],
+        weights[0] * first[1] + weights[1] * second[1],
+        np.zeros(4),
+    )
+
+
+def on_the_second_scale(first, second, length, decay_rate):
+    weight = np.exp(first[2] - length * decay_rate - second[2])
+    num, den = weight * first[0] + second[0], weight * first[1] + second[1]
+    return num, den, second[2]
+
+
+def test_two_halves_joined_rightly_are_right():
+    assert diagnose("04.4", join()).startswith("Right.")
+    assert diagnose("04.4", lambda *a: np.array(join()(*a))).startswith("Right.")
+
+
+def test_a_list_of_averages_is_an_answer():
+    assert diagnose("04.3", lambda *a: [*loop()(*a)]).startswith("Right.")
+
+
+@pytest.mark.parametrize(
+    ("answer", "sentence"),
+    [
+        (join(older=0), "has not faded"),
+        (join(older=0, newer=1), "it is the older one"),
+        (lambda a, b, n, w: join()(a, b, 1, w), "not by `length`"),
+        (unscaled, "It overflows"),
+        (lambda a, b, n, w: join()(a, b, n - 1, w), "by length - 1 steps"),
+        (
+            lambda a, b, n, w: (a[0] + b[0], a[1] + b[1], join()(a, b, n, w)[2]),
+            "rescale",
+        ),
+        (on_the_second_scale, "It overflows"),
+        (lambda *_: 3, "three things"),
+        (lambda *_: None, "returns nothing"),
+        (join(older=2), "not those of the whole"),
+    ],
+)
+def test_a_usual_mistake_in_joining_is_named(answer, sentence):
+    found = diagnose("04.4", answer)
+    assert found.startswith("Not yet.") and sentence in found, found

@@ -1,0 +1,61 @@
+// What tests/pages/test_site.py asks of a page, from inside it.
+
+const all = (selector) => [...document.querySelectorAll(selector)];
+const opening = (element) => element.outerHTML.slice(0, 120);
+
+window.siteChecks = {
+  // Formulas are typeset and widgets drawn.
+  settled: () =>
+    document.readyState === "complete" &&
+    (!document.querySelector(".math") || document.querySelector("mjx-container")) &&
+    all('script[type$="widget-view+json"]').every((view) =>
+      view.parentElement.querySelector(".jupyter-widgets"),
+    ),
+
+  // Formulas or directives that the reader sees as source text.
+  unfinishedMarkup: () => {
+    const page = document.querySelector("article").cloneNode(true);
+    const source = "pre, code, script, style, mjx-container, annotation";
+    page.querySelectorAll(source).forEach((element) => element.remove());
+    return page.textContent.match(/\$\$|\{(term|cite|eq|ref|doc|numref)\}|:{3,}|```/g) || [];
+  },
+
+  // Pictures without words: no alt text, a path for one, or a drawing without a name.
+  namelessPictures: () => {
+    const images = all("article img").filter((image) => /^$|^\S*[/.]\S*$/.test(image.alt));
+    const drawings = all("article .cell_output svg").filter(
+      (drawing) =>
+        !drawing.parentElement.closest("svg, button") &&
+        !drawing.closest("[aria-hidden=true]") &&
+        !(drawing.getAttribute("role") === "img" && drawing.getAttribute("aria-label")?.trim()),
+    );
+    return [...images, ...drawings].map(opening);
+  },
+
+  // Formulas that a screen reader cannot say.
+  silentFormulas: () =>
+    all("mjx-container:not(:has(mjx-assistive-mml math))").map(opening),
+
+  // What sticks out of the window on the right, outside of anything that scrolls itself.
+  wide: () => {
+    if (document.scrollingElement.scrollWidth <= innerWidth) return [];
+    const sticksOut = (element) => element.getBoundingClientRect().right > innerWidth + 1;
+    return [document.scrollingElement, ...all("body *").filter(sticksOut).slice(0, 8)].map(opening);
+  },
+
+  // What one sees of an output, apart from the sliders in it.
+  shown: (output) =>
+    [...output.querySelectorAll("*")]
+      .filter((e) => !e.childElementCount && e.getClientRects().length)
+      .filter((e) => !e.closest(".widget-slider"))
+      .map((e) => e.outerHTML)
+      .join("\n"),
+
+  // What axe finds, at every level.
+  violations: async () => {
+    const { violations } = await axe.run(document, { resultTypes: ["violations"] });
+    return violations.flatMap(({ id, nodes }) =>
+      nodes.map((node) => `${id}: ${node.target.join(" ")}`),
+    );
+  },
+};

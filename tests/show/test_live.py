@@ -1,0 +1,142 @@
+"""Live figures: the page's own JavaScript draws what Python draws, from one place."""
+
+import json
+import math
+import re
+from html import unescape
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from helpers.javascript import javascript
+
+from rwkv_book import show
+from rwkv_book.rwkv4 import minimal, wkv
+from rwkv_book.show import live
+
+STATIC = Path(__file__).parents[2] / "book" / "_static"
+MODULES = STATIC / "live"
+RNG = np.random.default_rng(0)
+TABLES = {"now": RNG.normal(size=256).tolist(), "before": RNG.normal(size=256).tolist()}
+TEXTS = ["a", "To be, or not", "é 3 < 4 & “so”\n", "x" * 60]
+
+
+def keys_of(text):
+    """The keys (T,) of a text's bytes, as the tables say."""
+    tokens = list(text.encode())
+    return [
+        TABLES["now"][token] + (TABLES["before"][tokens[at - 1]] if at else 0)
+        for at, token in enumerate(tokens)
+    ]
+
+
+@pytest.mark.parametrize("text", TEXTS)
+@pytest.mark.parametrize(("half_life", "bonus"), [(1, 0.0), (8, -4.0), (64, 2.5)])
+def test_the_page_listens_as_the_operator_does(text, half_life, bonus):
+    values = {"text": text, "half_life": half_life, "bonus": bonus}
+    (found,) = javascript("each => figures.heard(...each)", [[values, TABLES]])
+    key = torch.tensor(keys_of(text)).double().view(1, -1, 1)
+    rate = torch.tensor([math.log(2) / half_life]).double()
+    logits = wkv.pairwise_logits(rate, torch.tensor([bonus]).double(), key)
+    np.testing.assert_allclose(found, logits[0, -1, :, 0].softmax(0), atol=1e-6)
+
+
+@pytest.mark.parametrize("temperature", [0.0, 0.3, 1.0, 2.0])
+@pytest.mark.parametrize("top_p", [0.05, 0.5, 0.9, 1.0])
+def test_the_page_draws_as_minimal_draws(temperature, top_p):
+    """Where a chance falls decides the token, so chances are compared by drawing."""
+    logits = 2 * np.random.default_rng(1).normal(size=9)
+    values = {"temperature": temperature, "top_p": top_p}
+    (found,) = javascript(
+        "each => figures.chances(...each)", [[values, logits.tolist()]]
+    )
+    draws = np.random.default_rng(2)
+    drawn = [minimal.sample(logits, temperature, top_p, draws) for _ in range(4000)]
+    share = np.bincount(drawn, minlength=9) / 4000
+    assert set(np.flatnonzero(share)) <= set(np.flatnonzero(found))
+    np.testing.assert_allclose(share, found, atol=0.04)  # 5 standard errors
+    assert sum(found) == pytest.approx(1)
+
+
+def test_text_of_a_reader_stays_text():
+    values = {"text": '<b>"&\n é', "half_life": 8, "bonus": 0}
+    data = TABLES | {"words": "The last one has {share}."}
+    (found,) = javascript("each => figures.listening(...each)", [[values, data]])
+    assert "<b>" not in found
+    assert unescape(re.sub("<[^>]*>", "", found.partition("</div>")[0])) == (
+        values["text"].replace("\n", "⏎").replace(" ", "\N{NO-BREAK SPACE}")
+    )
+
+
+def test_no_text_is_no_error():
+    values = {"text": "", "half_life": 8, "bonus": 0}
+    data = TABLES | {"words": "{share}"}
+    (found,) = javascript("each => figures.listening(...each)", [[values, data]])
+    assert "0%" in found and "NaN" not in found
+
+
+# The frame around a figure.
+
+
+def picture(power, text):
+    words = f"{text} to the power of {power}"
+    return show.Words([text], [1], words, words)
+
+
+FIGURE = live.Figure(
+    "listening",
+    "A sum & more",
+    [
+        live.slider("power", "Power", [("one", 1), ("two", 2)], 1),
+        live.text("text", "Text", "<x>", longest=5),
+    ],
+    picture,
+    {"now": [1], "before": [2], "words": "{share}"},
+)
+
+
+def test_without_scripts_there_is_a_picture():
+    class Text(HTMLParser):
+        said = ""
+
+        def handle_data(self, data):
+            self.said += data
+
+    parser = Text()
+    parser.feed(FIGURE.page())
+    assert "<x> to the power of 2" in parser.said
+    assert "at the start (Power: two; Text: <x>)" in parser.said
+
+
+def test_the_page_brings_what_its_script_needs():
+    (data,) = re.findall(r'data-live="([^"]*)"', FIGURE.page())
+    place = json.loads(unescape(data))
+    assert place["figure"] == "listening" and place["data"] == FIGURE.data
+    assert [each["name"] for each in place["controls"]] == ["power", "text"]
+    source = (MODULES / "figures.js").read_text(encoding="utf-8")
+    assert f"export function {place['figure']}(" in source
+    style = re.search(r'href="\.\./_static/([^"]+)"', FIGURE.page())[1]
+    assert (STATIC / style).exists()
+
+
+def test_a_widget_draws_when_it_is_moved():
+    power, text, shown = FIGURE.widget().children
+    assert shown.value == picture(2, "<x>").html()
+    power.index = 0
+    text.value = "y"
+    assert shown.value == picture(1, "y").html()
+
+
+def test_one_output_is_widgets_html_and_text(monkeypatch):
+    shown = []
+    monkeypatch.setattr(live, "display", lambda data, raw: shown.append(data))
+    FIGURE.show()
+    assert shown[0]["text/html"] == FIGURE.page()
+    assert shown[0]["text/plain"].splitlines() == [
+        "[slider] Power",
+        "[text] Text",
+        "<x> to the power of 2",
+    ]
+    assert "model_id" in shown[0]["application/vnd.jupyter.widget-view+json"]

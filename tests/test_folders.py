@@ -1,0 +1,162 @@
+"""Files are written whole or not at all, and there is always a cache to write to."""
+
+import errno
+import os
+import shutil
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from rwkv_book import folders
+
+
+@pytest.fixture
+def umask():
+    """Sets the umask, and puts the old one back."""
+    before = os.umask(0o022)
+    yield os.umask
+    os.umask(before)
+
+
+def mode(path):
+    return stat.S_IMODE(path.stat().st_mode)
+
+
+@pytest.mark.parametrize(
+    ("mask", "wanted"), [(0o022, 0o644), (0o002, 0o664), (0o077, 0o600)]
+)
+def test_a_new_file_has_the_permissions_of_the_umask(tmp_path, umask, mask, wanted):
+    umask(mask)
+    folders.write_text(tmp_path / "new", "text")
+    assert mode(tmp_path / "new") == wanted
+
+
+def test_also_when_a_library_makes_the_file_for_its_owner_alone(tmp_path, umask):
+    umask(0o022)
+    with folders.whole(tmp_path / "model") as part:
+        part.unlink()
+        os.close(os.open(part, os.O_CREAT | os.O_WRONLY, 0o600))
+    assert mode(tmp_path / "model") == 0o644
+
+
+def test_a_file_that_is_replaced_keeps_its_permissions(tmp_path):
+    path = tmp_path / "shared"
+    path.write_text("old")
+    path.chmod(0o640)
+    folders.write_text(path, "new")
+    assert path.read_text() == "new" and mode(path) == 0o640
+
+
+@pytest.mark.parametrize("error", [ValueError, OSError, KeyboardInterrupt])
+def test_after_an_error_the_old_file_is_there_and_nothing_else(tmp_path, error):
+    path = tmp_path / "file"
+    path.write_text("old")
+    with pytest.raises(error), folders.whole(path) as part:
+        part.write_text("half")
+        raise error("for some reason")
+    assert path.read_text() == "old" and list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)),
+        RuntimeError("I/O error: No space left on device (os error 28)"),
+    ],
+)
+def test_a_full_disk_is_called_so_and_nothing_stays_on_it(tmp_path, error):
+    with pytest.raises(folders.DiskFull, match=r"no space left for .*Make room"):  # noqa: SIM117
+        with folders.whole(tmp_path / "file") as part:
+            part.write_bytes(b"half")
+            raise error
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_library_that_does_not_say_why_is_understood_by_the_disk(
+    tmp_path, monkeypatch
+):
+    real = shutil.disk_usage(tmp_path)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: real._replace(free=0))
+    with pytest.raises(folders.DiskFull):  # noqa: SIM117
+        with folders.whole(tmp_path / "file"):
+            raise RuntimeError("enforce fail at inline_container.cc")
+
+
+def test_a_folder_that_is_not_there_is_an_error_that_names_it(tmp_path):
+    with pytest.raises(FileNotFoundError, match="nowhere"):
+        folders.write_text(tmp_path / "nowhere" / "file", "text")
+
+
+def test_a_name_as_long_as_a_name_can_be(tmp_path):
+    path = tmp_path / ("ü" * 127)
+    folders.write_text(path, "text")
+    assert path.read_text() == "text"
+
+
+# The cache.
+
+
+def ask(code, **environment):
+    """What a fresh process prints, and says on stderr, with only these variables."""
+    source = str(Path(folders.__file__).parents[1])
+    done = subprocess.run(
+        [sys.executable, "-c", f"from rwkv_book import folders; {code}"],
+        env={"PYTHONPATH": source, "PATH": os.environ["PATH"], **environment},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return done.stdout.strip(), done.stderr
+
+
+TWICE = "print(folders.cache_folder()); assert folders.cache_folder().is_dir()"
+
+
+def test_the_cache_is_where_the_environment_says(tmp_path):
+    named = ask(TWICE, XDG_CACHE_HOME=str(tmp_path / "deep" / "er"))
+    assert named == (str(tmp_path / "deep" / "er" / "rwkv-book"), "")
+    at_home = ask(TWICE, HOME=str(tmp_path))
+    assert at_home == (str(tmp_path / ".cache" / "rwkv-book"), "")
+    relative = ask(TWICE, HOME=str(tmp_path), XDG_CACHE_HOME="here")
+    assert relative == at_home
+
+
+@pytest.mark.parametrize(
+    "absurd", ["/proc/nothing", "/dev/null/cache", "/" + 300 * "x", "/sys/cache"]
+)
+def test_where_it_cannot_be_written_a_temporary_folder_serves(tmp_path, absurd):
+    found, said = ask(TWICE, XDG_CACHE_HOME=absurd, TMPDIR=str(tmp_path))
+    assert Path(found).parent == tmp_path and mode(Path(found)) == 0o700
+    assert said.count("\n") == 1 and "can't be written" in said and found in said
+    assert ask(TWICE, XDG_CACHE_HOME=absurd, TMPDIR=str(tmp_path))[0] == found
+
+
+def test_a_temporary_folder_that_others_can_write_is_not_taken(tmp_path):
+    taken = tmp_path / f"rwkv-book-{os.getuid()}"
+    taken.mkdir()
+    taken.chmod(0o777)
+    found, _ = ask(TWICE, XDG_CACHE_HOME="/dev/null", TMPDIR=str(tmp_path))
+    assert Path(found) != taken and Path(found).parent == tmp_path
+
+
+def test_without_home_and_without_an_entry_for_the_user(tmp_path):
+    unknown = (
+        "import os, pwd; pwd.getpwuid = lambda uid: {}[uid]; "
+        "os.path.expanduser = lambda path: path; " + TWICE
+    )
+    found, said = ask(unknown, TMPDIR=str(tmp_path))
+    assert Path(found).parent == tmp_path and "no home folder" in said
+
+
+def test_what_a_cache_to_read_from_holds_is_found(tmp_path, monkeypatch):
+    shared, own = tmp_path / "shared", tmp_path / "own"
+    (shared / "rwkv-book").mkdir(parents=True)
+    (shared / "rwkv-book" / "there").write_text("text")
+    own.mkdir()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(shared))
+    monkeypatch.setattr(folders, "cache_folder", lambda: own)
+    assert folders.kept("there") == shared / "rwkv-book" / "there"
+    assert folders.kept("not", "there") == own / "not" / "there"

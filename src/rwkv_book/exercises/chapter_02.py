@@ -194,7 +194,7 @@ def spring_a_leak(my_leak):
     loss = loss_on_random_letters(my_leak)
     wrong_unless(loss < 0.7, f"The loss is {loss:.2f}: the leak does not help it.")
     return (
-        f"The loss is {loss:.2f}, far below ln 4 = {math.log(4):.2f}: impossible, so "
+        f"The loss is {loss:.1f}, far below ln 4 = {math.log(4):.2f}: impossible, so "
         "something is wrong."
     )
 

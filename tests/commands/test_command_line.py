@@ -16,7 +16,6 @@ from tokenizers import models, pre_tokenizers, trainers
 from rwkv_book import checkpoint, training
 from rwkv_book.__main__ import main
 from rwkv_book.rwkv4 import minimal
-from rwkv_book.text import corpora
 
 COMMAND = [sys.executable, "-m", "rwkv_book"]
 TINY = [

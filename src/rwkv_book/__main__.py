@@ -25,12 +25,11 @@ try:
 
     from rwkv_book import checkpoint
     from rwkv_book.rwkv4 import minimal
-    from rwkv_book.text import corpora, tokenizers
+    from rwkv_book.text import END_OF_TEXT, corpora, tokenizers
 except ImportError as error:  # nothing works; the doctor says what to do
     print(f"{PROGRAM}: {error}", file=sys.stderr)
     sys.exit(doctor.main(as_json="--json" in sys.argv))
 
-END_OF_TEXT = 0  # for bytes as training.py reads them, and in the 20B tokenizer
 WHOLE = "a whole number, 0 or more"
 
 SEVERAL = """

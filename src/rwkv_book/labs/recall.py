@@ -10,7 +10,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from rwkv_book.training import END_OF_TEXT
+from rwkv_book.text import END_OF_TEXT
 
 SPEECHES = (
     "\nDUKE.\nCome nearer, friend. What brings thee to our gate?\n",

@@ -29,6 +29,19 @@ class Corpus:
     training: dict
     validation: dict
 
+    @property
+    def digest(self):
+        """SHA-256 of all names and bytes: another text has another one."""
+        digest = hashlib.sha256()
+        for works in (self.training, self.validation):
+            digest.update(f"{len(works)} works\n".encode())
+            for name, text in works.items():
+                digest.update(
+                    f"{name} {len(text)}\n".encode("utf-8", "surrogateescape")
+                )
+                digest.update(text)
+        return digest.hexdigest()
+
 
 class CorpusError(RuntimeError):
     """A corpus could not be had; the message says why and what else can be used."""

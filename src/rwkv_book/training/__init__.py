@@ -24,10 +24,9 @@ from rwkv_book import checkpoint, transformer
 from rwkv_book.parallel import ALONE, part
 from rwkv_book.rwkv4.model import RWKV, Config
 from rwkv_book.rwkv4.wkv import wkv_chunked, wkv_recurrent
-from rwkv_book.text import corpora
+from rwkv_book.text import END_OF_TEXT, corpora
 
 VOCABULARY = 256
-END_OF_TEXT = 0  # a byte that no text contains: it stands before and after each work
 
 
 @dataclass(frozen=True)

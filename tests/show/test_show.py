@@ -5,10 +5,13 @@ import xml.etree.ElementTree as ET
 
 import numpy as np
 import pytest
+from IPython.core.interactiveshell import InteractiveShell
+from IPython.utils.capture import capture_output
 from ipywidgets.widgets import widget
 
 from rwkv_book import show
 from rwkv_book.rwkv4 import minimal
+from rwkv_book.show import charts
 
 
 def chart(**changes):
@@ -89,7 +92,7 @@ def test_an_architecture_keeps_its_colour_and_longer_names_win():
 
 def test_labels_that_would_overlap_are_moved_apart_in_order():
     figure = chart()
-    heights = show.spread([3.0, 3.01, 3.02], figure.axes, figure.canvas)
+    heights = charts.spread([3.0, 3.01, 3.02], figure.axes, figure.canvas)
     assert heights == sorted(heights)
     points = [figure.axes.transData.transform((0, h))[1] for h in heights]
     least = 12 * figure.canvas.dpi / 72
@@ -136,21 +139,16 @@ def test_words_need_a_weight_each():
         show.Words(["a", "b"], [1], "alt")
 
 
-@pytest.fixture
-def output(monkeypatch):
+def output(function, *arguments):
     """Calls a function and gives the one bundle that it displays."""
-
-    def call(function, *arguments):
-        shown = []
-        monkeypatch.setattr(show, "display", lambda data, raw: shown.append(data))
+    InteractiveShell.instance()  # what a notebook has, and display asks for
+    with capture_output() as captured:
         function(*arguments)
-        assert len(shown) == 1
-        return shown[0]
-
-    return call
+    (shown,) = captured.outputs
+    return shown.data
 
 
-def test_source_is_what_is_imported(output):
+def test_source_is_what_is_imported():
     data = output(show.source, minimal.wkv)
     assert data["text/plain"].startswith(
         "def wkv(decay_rate, bonus, key, value, sums):"
@@ -158,7 +156,7 @@ def test_source_is_what_is_imported(output):
     assert data["text/markdown"] == f"```python\n{data['text/plain']}\n```"
 
 
-def test_a_table_is_markdown_and_aligned_plain_text(output):
+def test_a_table_is_markdown_and_aligned_plain_text():
     data = output(show.table, ["form", "T"], [["scan", 1], ["attention", 10]])
     assert data["text/markdown"].splitlines()[2] == "| scan | 1 |"
     assert data["text/plain"] == "form       T\nscan       1\nattention  10"
@@ -170,7 +168,7 @@ def box_of(data):
     return widget._instances[view["model_id"]]
 
 
-def test_a_slider_chooses_among_pictures_made_beforehand(output):
+def test_a_slider_chooses_among_pictures_made_beforehand():
     def picture(n):
         return show.Words(["x"], [n / 10], f"weight {n}")
 
@@ -185,7 +183,7 @@ def test_a_slider_chooses_among_pictures_made_beforehand(output):
     ]
 
 
-def test_two_sliders_choose_a_picture_for_every_pair(output):
+def test_two_sliders_choose_a_picture_for_every_pair():
     def picture(n, m):
         return [show.Words(["x"], [0], f"pair {n} {m}"), chart()]
 

@@ -8,7 +8,8 @@ equal.
 from decimal import ROUND_HALF_UP, Context
 
 from rwkv_book import cost
-from rwkv_book.show import Picture, live
+from rwkv_book.show import live
+from rwkv_book.show.pictures import Picture
 
 BILLIONS_OF_PARAMETERS = [0.17, 0.43, 1.5, 3, 7, 14, 30, 70, 175, 400, 1000]
 BILLIONS_OF_TOKENS = [1, 3, 10, 30, 100, 300, 1000, 3000, 10_000, 30_000]

@@ -9,7 +9,8 @@ ipywidgets and calls `picture`. Controls and data are written once, for both.
 import html
 import json
 
-from rwkv_book.show import display, ipywidgets
+import ipywidgets
+from IPython.display import display
 
 
 def slider(name, label, options, start):

@@ -36,7 +36,7 @@ import torch
 from tqdm import tqdm
 
 from rwkv_book import checkpoint
-from rwkv_book.labs import contenders
+from rwkv_book.labs import contenders, evaluation
 from rwkv_book.rwkv4.fused import wkv_fused
 from rwkv_book.rwkv4.model import Config
 from rwkv_book.rwkv4.wkv import wkv_chunked
@@ -199,7 +199,7 @@ class Comparison:
         start = time.perf_counter()
         network, losses = train(name, run, self.data, self.wkv, budget.device)
         seconds = time.perf_counter() - start
-        loss, works = contenders.windowed_loss(network, self.held_out, run.length)
+        loss, works = evaluation.windowed_loss(network, self.held_out, run.length)
         found = {
             "parameters": contenders.parameters(network),
             "shape": asdict(network.config),
@@ -212,12 +212,12 @@ class Comparison:
         if size == budget.largest and name in STREAMS:
             found["stream_loss"], _ = held_out_loss(network, self.held_out)
         if size == budget.largest:
-            buckets = contenders.loss_by_position(
+            buckets = evaluation.loss_by_position(
                 network, self.held_out, budget.longest, budget.stretches
             )
             found["by_position"] = {
                 key: [getattr(bucket, key) for bucket in buckets]
-                for key in contenders.Bucket._fields
+                for key in evaluation.Bucket._fields
             }
         if size == budget.largest and seed == 0:
             metadata = {
@@ -368,11 +368,11 @@ def ship(path, name, works, length=4096):
     the beginning of a work."""
     network, (work, *_) = contenders.read(path, wkv_fused), works
     excerpt = {work: works[work][:length]}
-    loss, _ = contenders.windowed_loss(network, excerpt)
+    loss, _ = evaluation.windowed_loss(network, excerpt)
     known = checkpoint.metadata(path)
     known["excerpt"] = f"{loss:.5f} nats per byte, the first {length} of {work}"
-    contenders.path(name).parent.mkdir(exist_ok=True)
-    contenders.save(network, name, contenders.path(name), known)
+    contenders.file_of(name).parent.mkdir(exist_ok=True)
+    contenders.save(network, name, contenders.file_of(name), known)
 
 
 if __name__ == "__main__":

@@ -366,3 +366,8 @@ def test_wrong_shapes_of_tokens_and_states_are_named():
         network(tokens(2, 3)[:, :0])
     with pytest.raises(ValueError, match=r"\(B,L,2,C\) = \(2, 2, 2, 6\), got \(1, 2"):
         network(tokens(2, 3), network.trunk.initial_state(1))
+
+
+def test_a_shape_that_makes_no_network_is_refused():
+    with pytest.raises(ValueError, match="layers must be at least 1, got 0; width"):
+        Config(vocabulary=11, layers=0, width=0)

@@ -324,8 +324,11 @@ def test_a_text_longer_than_the_learned_positions_is_refused():
     [
         ({"heads": 5}, "width 12 makes no 5 equal heads"),
         ({"heads": 4}, "rotary positions need an even head size"),
-        ({"layers": 0, "vocabulary": 0}, "vocabulary must be.*; layers must be above"),
-        ({"context": 0}, "context must be above 0, or None"),
+        (
+            {"layers": 0, "vocabulary": 0},
+            "vocabulary must be.*; layers must be at least 1, got 0",
+        ),
+        ({"context": 0}, "context must be at least 1, or None .* got 0"),
     ],
 )
 def test_a_shape_that_makes_no_model_is_refused(sizes, sentence):

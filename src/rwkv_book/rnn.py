@@ -16,6 +16,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from rwkv_book.layers import LanguageModel, check_state, check_tokens, sizes_at_least
+
 
 class Params(NamedTuple):
     """A cell's weights: for x (B,D) and a state (B,C), G rows of C outputs each.
@@ -136,6 +138,9 @@ class Config:
     layers: int
     width: int
 
+    def __post_init__(self):
+        sizes_at_least(self, vocabulary=1, layers=1, width=1)
+
 
 class Trunk(nn.Module):
     """An embedding and L layers of LSTM: tokens to what the last layer shows."""
@@ -159,20 +164,16 @@ class Trunk(nn.Module):
 
         ValueError where a shape is wrong.
         """
-        if tokens.ndim != 2 or tokens.shape[1] == 0:
-            shape = tuple(tokens.shape)
-            raise ValueError(f"tokens must be (B,T) with T at least 1, got {shape}")
+        check_tokens(tokens)
         initial = self.initial_state(len(tokens))
         state = initial if state is None else state
-        if state.shape != initial.shape:
-            wanted, shape = tuple(initial.shape), tuple(state.shape)
-            raise ValueError(f"state must be (B,L,2,C) = {wanted}, got {shape}")
+        check_state(state, initial.shape, "(B,L,2,C)")
         hidden, cell = state.permute(2, 1, 0, 3).contiguous()  # (L,B,C) each
         outputs, state = self.lstm(self.embedding(tokens), (hidden, cell))
         return outputs, torch.stack(state).permute(2, 1, 0, 3)
 
 
-class LSTM(nn.Module):
+class LSTM(LanguageModel):
     """A language model in the interface of `model.RWKV`, at 8 L C² + 2 V C weights."""
 
     def __init__(self, config):
@@ -185,11 +186,6 @@ class LSTM(nn.Module):
         """(B,T) -> logits (B,T,V), those at t predict token t + 1, and a state."""
         outputs, state = self.trunk(tokens, state)
         return self.head(outputs), state
-
-    def step(self, token, state=None):
-        """The same function for one token: (B,) -> logits (B,V) and a state."""
-        logits, state = self.forward(token[:, None], state)
-        return logits[:, 0], state
 
 
 class Classifier(nn.Module):

@@ -24,6 +24,7 @@ from rwkv_book.attention import (
     softmax_attention,
     split_heads,
 )
+from rwkv_book.layers import LanguageModel, check_tokens, sizes_at_least
 
 
 @dataclass(frozen=True)
@@ -44,18 +45,16 @@ class Config:
     def __post_init__(self):
         if not self.hidden:
             object.__setattr__(self, "hidden", 4 * self.width)
-        sizes = ("vocabulary", "layers", "width", "heads", "hidden")
-        problems = [
-            f"{name} must be above 0" for name in sizes if getattr(self, name) < 1
-        ]
+        sizes_at_least(self, vocabulary=1, layers=1, width=1, heads=1, hidden=1)
         if self.context is not None and self.context < 1:
-            problems.append("context must be above 0, or None for rotary positions")
-        if not problems and self.width % self.heads:
-            problems.append(f"width {self.width} makes no {self.heads} equal heads")
-        elif not problems and self.context is None and self.width // self.heads % 2:
-            problems.append("rotary positions need an even head size, width / heads")
-        if problems:
-            raise ValueError("; ".join(problems))
+            raise ValueError(
+                "context must be at least 1, or None for rotary positions, "
+                f"got {self.context}"
+            )
+        if self.width % self.heads:
+            raise ValueError(f"width {self.width} makes no {self.heads} equal heads")
+        if self.context is None and self.width // self.heads % 2:
+            raise ValueError("rotary positions need an even head size, width / heads")
 
     def cache_bytes(self, tokens, batch=1, itemsize=4):
         """What the cache weighs after `tokens`: 2·B·L·T·C numbers of `itemsize`."""
@@ -101,7 +100,7 @@ class Block(nn.Module):
         return x + self.output(hidden), cache
 
 
-class GPT(nn.Module):
+class GPT(LanguageModel):
     """The whole network. `attention` is f(query, key, value, causal=True) -> out."""
 
     def __init__(self, config, attention=fused_attention):
@@ -138,11 +137,6 @@ class GPT(nn.Module):
             after.append(kept)
         return self.norm_out(x) @ self.embedding.weight.T, tuple(after)
 
-    def step(self, token, cache=None):
-        """The same function for one token: (B,) -> logits (B,V) and a cache."""
-        logits, cache = self.forward(token[:, None], cache)
-        return logits[:, 0], cache
-
     @torch.no_grad()
     def heads(self, tokens):
         """What attention is asked: a query, key and value (B,H,T,N) for each layer."""
@@ -158,9 +152,7 @@ class GPT(nn.Module):
     def check_arguments(self, tokens, cache):
         """Raise a ValueError for what can't be read; the number of tokens before."""
         config = self.config
-        if tokens.ndim != 2 or tokens.shape[1] == 0:
-            shape = tuple(tokens.shape)
-            raise ValueError(f"tokens must be (B,T) with T at least 1, got {shape}")
+        check_tokens(tokens)
         start = 0 if cache is None else cache[0].key.shape[2]
         if cache is not None:
             size = config.width // config.heads

@@ -268,7 +268,19 @@ def test_a_million_tokens_at_a_thousand_a_second_take_a_thousand_seconds():
 
 
 def test_cost_is_plain_python():
-    tree = ast.parse(Path(cost.__file__).read_text(encoding="utf-8"))
-    imports = [n for n in ast.walk(tree) if isinstance(n, ast.Import | ast.ImportFrom)]
-    names = {getattr(n, "module", None) or n.names[0].name for n in imports}
-    assert names == {"math", "typing"}
+    """It imports itself and two modules of the standard library: no model, no torch."""
+    for path in Path(cost.__file__).parent.glob("*.py"):
+        nodes = list(ast.walk(ast.parse(path.read_text(encoding="utf-8"))))
+        names = {node.module for node in nodes if isinstance(node, ast.ImportFrom)}
+        names |= {
+            a.name for node in nodes if isinstance(node, ast.Import) for a in node.names
+        }
+        ours = {name for name in names if name.startswith("rwkv_book.cost.")}
+        assert names - ours <= {"math", "typing"}, path.name
+
+
+def test_a_room_tells_its_files_and_what_they_hold():
+    for path in Path(cost.__file__).parent.glob("[!_]*.py"):
+        assert f"\n    {path.stem} " in cost.__doc__
+    for name in cost.__all__:
+        assert hasattr(cost, name)

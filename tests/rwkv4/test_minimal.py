@@ -113,10 +113,34 @@ def test_layer_norm_is_that_of_torch():
         np.testing.assert_allclose(found, expected, atol=1e-10)
 
 
-@pytest.mark.parametrize("token", [-1, 11, 10**6])
+@pytest.mark.parametrize("token", [-1, 11, 10**6, 1.5, np.nan])
 def test_a_token_that_does_not_exist_is_refused(params, token):
     with pytest.raises(IndexError, match=rf"token {token} is not in 0\.\.10"):
         minimal.step(token, minimal.initial_state(params), params)
+
+
+@pytest.mark.parametrize(
+    "token", [3.0, np.int64(3), np.uint8(3), np.array(3), torch.tensor(3)]
+)
+def test_a_whole_number_is_a_token_whatever_its_type(params, token):
+    logits, _ = minimal.step(token, minimal.initial_state(params), params)
+    np.testing.assert_array_equal(logits, read([3], params)[0][0])
+
+
+def test_true_is_token_1(params):
+    logits, _ = minimal.step(True, minimal.initial_state(params), params)
+    np.testing.assert_array_equal(logits, read([1], params)[0][0])
+
+
+@pytest.mark.parametrize("part", [np.s_[:1], np.s_[:0], np.s_[:, :4], np.s_[..., :5]])
+def test_a_state_of_another_shape_is_refused(params, part):
+    """With fewer layers in it, fewer layers would run."""
+    state = minimal.initial_state(params)[part]
+    with pytest.raises(ValueError, match=r"must be \(L,5,C\) = \(3, 5, 6\), got"):
+        minimal.step(1, state, params)
+    more = np.concatenate([minimal.initial_state(params)] * 2)
+    with pytest.raises(ValueError, match=r"got \(6, 5, 6\)"):
+        minimal.step(1, more, params)
 
 
 # Sampling.
@@ -215,6 +239,24 @@ def test_extreme_logits_and_temperatures_can_be_sampled():
 def test_arguments_that_make_no_sense_are_refused(temperature, top_p):
     with pytest.raises(ValueError, match="temperature >= 0"):
         minimal.sample(LOGITS, temperature, top_p)
+
+
+@pytest.mark.parametrize("number", [np.nan, np.inf])
+@pytest.mark.parametrize("temperature", [0, 1])
+def test_logits_that_are_no_numbers_are_refused(number, temperature):
+    logits = np.array([1, 2, number], np.float32)
+    with pytest.raises(ValueError, match="the weights or the state give NaN"):
+        minimal.sample(logits, temperature)
+    with pytest.raises(ValueError, match="the weights or the state give NaN"):
+        minimal.sample(np.full(3, -np.inf), temperature)
+
+
+@pytest.mark.parametrize("temperature", [0, 1])
+def test_a_weight_that_is_nan_is_not_sampled_from(params, temperature):
+    params["blocks.1.time_mix.output.weight"][2, 3] = np.nan
+    logits, _ = read([1, 2, 3], params)
+    with pytest.raises(ValueError, match="give NaN"):
+        minimal.sample(logits[-1], temperature)
 
 
 def test_it_runs_where_torch_is_not_installed(params, monkeypatch):

@@ -1,4 +1,4 @@
-// The closed forms of src/rwkv_book/cost.py, which tests/show/test_calculator.py holds them
+// The closed forms of src/rwkv_book/cost, which tests/show/test_calculator.py holds them
 // to, and the two ways in which the calculator writes a number.
 
 export const trainingFlops = (parameters, tokens) => 6 * parameters * tokens;

@@ -1,8 +1,5 @@
 """RWKV-4 entire, in NumPy: a token and a state in, a score for every next token out.
-
-`params` maps names to arrays, as `checkpoint.load` gives them: V tokens, L layers, C
-channels, F hidden ones. The state (L,5,C) never grows. Source: arXiv 2305.13048 (2023).
-"""
+`params`: arrays by name; V tokens, L layers, C channels, F hidden. arXiv 2305.13048."""
 
 import numpy as np
 
@@ -17,9 +14,11 @@ def initial_state(params):
 
 def step(token, state, params):
     """Read one token: the logits of the next one (V,) and a new state (L,5,C)."""
-    if not 0 <= token < len(params["head.weight"]):
+    if not 0 <= token < len(params["head.weight"]) or token != int(token):
         raise IndexError(f"token {token} is not in 0..{len(params['head.weight']) - 1}")
-    x = layer_norm(params["embedding.weight"][token], "norm_in", params)
+    if state.shape != (wanted := initial_state(params).shape):
+        raise ValueError(f"state must be (L,5,C) = {wanted}, got {state.shape}")
+    x = layer_norm(params["embedding.weight"][int(token)], "norm_in", params)
     new_state = np.empty_like(state)
     for layer, (x_time, *sums, x_channel) in enumerate(state):
         block = f"blocks.{layer}."
@@ -33,24 +32,23 @@ def step(token, state, params):
 
 
 def time_mix(x, x_prev, sums, name, params):
-    """Where tokens meet: an average of all values, let through by the receptance."""
+    """Where tokens meet, (C,) -> (C,): an average, let through by the receptance."""
     receptance = sigmoid(project("receptance", x, x_prev, name, params))
-    key = project("key", x, x_prev, name, params)
-    value = project("value", x, x_prev, name, params)
+    key, value = (project(part, x, x_prev, name, params) for part in ("key", "value"))
     decay_rate = np.exp(params[name + "log_decay_rate"])
     average, sums = wkv(decay_rate, params[name + "bonus"], key, value, sums)
     return params[name + "output.weight"] @ (receptance * average), sums
 
 
 def wkv(decay_rate, bonus, key, value, sums):
-    """The average with this token in it, and the sums that the next token will find."""
+    """The average (C,) with this token in it, and the sums that the next one finds."""
     num, den, log_scale = sums
     num_now, den_now, _ = merge(sums, (value, 1, bonus + key))
     return num_now / den_now, merge((num, den, log_scale - decay_rate), (value, 1, key))
 
 
 def merge(sums, more):
-    """Add two sums (num, den) * exp(log_scale) so that no exponent is positive."""
+    """Add two sums (num, den) * exp(log_scale), each (C,): no exponent is positive."""
     (num, den, log_scale), (more_num, more_den, more_scale) = sums, more
     top = np.maximum(log_scale, more_scale)
     old, new = np.exp(log_scale - top), np.exp(more_scale - top)
@@ -58,20 +56,20 @@ def merge(sums, more):
 
 
 def channel_mix(x, x_prev, name, params):
-    """Where channels meet: F squared ReLUs, let through by their own receptance."""
+    """Where channels meet, (C,) -> (C,): F squared ReLUs, let through by receptance."""
     receptance = sigmoid(project("receptance", x, x_prev, name, params))
     hidden = np.maximum(project("key", x, x_prev, name, params), 0) ** 2
     return receptance * (params[name + "value.weight"] @ hidden)
 
 
 def project(part, x, x_prev, name, params):
-    """One matrix of a layer, on its own mixture of this token and the one before."""
+    """One matrix of a layer on its own mixture of two tokens: (C,) -> (C,) or (F,)."""
     mixed = token_shift(x, x_prev, params[f"{name}mix_{part}"])
     return params[f"{name}{part}.weight"] @ mixed
 
 
 def token_shift(x, x_prev, mix):
-    """Channel by channel, `mix` of this token and 1 - mix of the one before."""
+    """Channel by channel (C,), `mix` of this token and 1 - mix of the one before."""
     return x * mix + x_prev * (1 - mix)
 
 
@@ -81,7 +79,7 @@ def sigmoid(x):
 
 
 def layer_norm(x, name, params):
-    """Mean 0, variance 1, then a weight and a bias; the 1e-5 belongs to the model."""
+    """Mean 0, variance 1, then a weight and a bias: (C,) -> (C,). 1e-5 as trained."""
     x = (x - x.mean()) / np.sqrt(x.var() + 1e-5)
     return x * params[name + ".weight"] + params[name + ".bias"]
 
@@ -90,6 +88,8 @@ def sample(logits, temperature=1.0, top_p=1.0, generator=None):
     """Draw from the fewest tokens that reach top_p. Temperature 0: the likeliest."""
     if not (temperature >= 0 and 0 < top_p <= 1):
         raise ValueError(f"need temperature >= 0 < top_p <= 1: {temperature}, {top_p}")
+    if not np.isfinite(np.max(logits)):
+        raise ValueError("the weights or the state give NaN or infinity, not logits")
     if temperature == 0:
         return int(np.argmax(logits))
     weights = np.exp((logits - np.max(logits)).astype(np.float64) / temperature)

@@ -15,6 +15,18 @@ import torch
 from torch import nn
 
 from rwkv_book import checkpoint
+from rwkv_book.layers import (
+    LanguageModel,
+    at_least_float32,
+    check_state,
+    check_tokens,
+    orthogonal,
+    shift,
+    sizes_at_least,
+    through,
+    token_shift,
+    zeros,
+)
 from rwkv_book.rwkv4.wkv import WkvState, wkv_chunked
 
 
@@ -30,26 +42,7 @@ class Config:
     def __post_init__(self):
         if not self.hidden:
             object.__setattr__(self, "hidden", 4 * self.width)
-        for name, least in (
-            ("vocabulary", 2),
-            ("layers", 1),
-            ("width", 2),
-            ("hidden", 1),
-        ):
-            if getattr(self, name) < least:
-                raise ValueError(
-                    f"{name} must be at least {least}, got {getattr(self, name)}"
-                )
-
-
-def shift(x, first):
-    """x one step later: `first` (B,C), then all of x (B,T,C) but its last token."""
-    return torch.cat([first[:, None].to(x.dtype), x[:, :-1]], dim=1)
-
-
-def token_shift(x, x_prev, mix):
-    """Channel by channel, `mix` of this token and 1 - mix of the one before."""
-    return x * mix + x_prev * (1 - mix)
+        sizes_at_least(self, vocabulary=2, layers=1, width=2, hidden=1)
 
 
 class TimeMix(nn.Module):
@@ -138,11 +131,11 @@ class Block(nn.Module):
         return x, torch.stack([row.to(state.dtype) for row in rows], dim=1)
 
 
-class RWKV(nn.Module):
+class RWKV(LanguageModel):
     """The whole network. `wkv` is any form of the operator: only its speed differs.
 
-    `shift` gives each token the one before it, and `distributed` has a pair of both for
-    a sequence that no process holds whole.
+    `shift` gives each token the one before it, and `parallel` has a pair of both for a
+    sequence that no process holds whole.
     """
 
     def __init__(self, config, wkv=wkv_chunked, shift=shift):
@@ -184,41 +177,9 @@ class RWKV(nn.Module):
         logits[:, t] predict token t + 1. `state` (B,L,5,C) is what an earlier call
         returned, or None before the first token. ValueError where a shape is wrong.
         """
-        if tokens.ndim != 2 or tokens.shape[1] == 0:
-            shape = tuple(tokens.shape)
-            raise ValueError(f"tokens must be (B,T) with T at least 1, got {shape}")
+        check_tokens(tokens)
         initial = self.initial_state(len(tokens))
         state = initial if state is None else state
-        if state.shape != initial.shape:
-            wanted, shape = tuple(initial.shape), tuple(state.shape)
-            raise ValueError(f"state must be (B,L,5,C) = {wanted}, got {shape}")
-        x = self.norm_in(self.embedding(tokens))
-        states = []
-        for layer, block in enumerate(self.blocks):
-            x, state_after = block(x, state[:, layer])
-            states.append(state_after)
-        return self.head(self.norm_out(x)), torch.stack(states, dim=1)
-
-    def step(self, token, state=None):
-        """The same function for one token: (B,) -> logits (B,V) and a state."""
-        logits, state = self.forward(token[:, None], state)
-        return logits[:, 0], state
-
-
-def at_least_float32(x):
-    """Sums of exponentials need more digits than bfloat16 or float16 have."""
-    return x.to(torch.promote_types(x.dtype, torch.float32))
-
-
-def orthogonal(module, gain=1.0):
-    """Random orthogonal weights, scaled by sqrt(out / in) where more comes out."""
-    out_features, in_features = module.weight.shape
-    nn.init.orthogonal_(
-        module.weight, gain=gain * math.sqrt(max(1, out_features / in_features))
-    )
-
-
-def zeros(*modules):
-    """Zero weights: each layer begins by adding nothing, and learns what to add."""
-    for module in modules:
-        nn.init.zeros_(module.weight)
+        check_state(state, initial.shape, "(B,L,5,C)")
+        x, state = through(self.blocks, self.norm_in(self.embedding(tokens)), state)
+        return self.head(self.norm_out(x)), state

@@ -15,7 +15,7 @@ from rwkv_book import attention, checkpoint, training
 from rwkv_book.labs import contenders
 from rwkv_book.labs.contenders import NAMES, build, local_average
 from rwkv_book.rwkv4 import model
-from rwkv_book.text import corpora
+from rwkv_book.text import END_OF_TEXT, corpora
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
 import training_comparison
@@ -194,7 +194,7 @@ def test_a_byte_is_judged_by_what_stands_in_its_window(length):
     """One by one: the last window that has at least half of it before the byte."""
     network, half = contender("gpt-learned"), 4
     text = bytes(range(65, 65 + length))
-    read = bytes([training.END_OF_TEXT]) + text
+    read = bytes([END_OF_TEXT]) + text
     found = contenders.nats_in_windows(network, text, 2 * half, batch=2)
     for i, byte in enumerate(text):
         start = max(0, i // half - 1) * half

@@ -141,8 +141,8 @@ class Block(nn.Module):
 class RWKV(nn.Module):
     """The whole network. `wkv` is any form of the operator: only its speed differs.
 
-    `shift` gives each token the one before it, and `distributed` has a pair of both for
-    a sequence that no process holds whole.
+    `shift` gives each token the one before it, and `parallel` has a pair of both for a
+    sequence that no process holds whole.
     """
 
     def __init__(self, config, wkv=wkv_chunked, shift=shift):

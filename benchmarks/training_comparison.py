@@ -36,6 +36,7 @@ import torch
 from tqdm import tqdm
 
 from rwkv_book import checkpoint
+from rwkv_book.folders import write_text
 from rwkv_book.labs import contenders, evaluation
 from rwkv_book.rwkv4.fused import wkv_fused
 from rwkv_book.rwkv4.model import Config
@@ -45,12 +46,12 @@ from rwkv_book.training import (
     VOCABULARY,
     Run,
     check_loss,
+    fit,
     held_out_loss,
     join,
     make_optimizer,
     training_step,
     windows,
-    write,
 )
 
 RUNS = measure.ROOT / "runs" / "comparison"
@@ -137,11 +138,10 @@ def build(name, run, wkv, device):
 def train(name, run, data, wkv, device):
     """A trained contender and the loss of every step before it."""
     network = build(name, run, wkv, device)
-    optimizer, losses = make_optimizer(network, run), []
-    title = f"{name}, {run.width}, {run.learning_rate}, seed {run.seed}"
-    for step in tqdm(range(run.steps), title, leave=False):
-        batch = (part.to(device) for part in windows(data, run, step))
-        losses.append(training_step(network, optimizer, *batch, run, step))
+    title, losses = f"{name}, {run.width}, {run.learning_rate}, seed {run.seed}", []
+    steps = tqdm(fit(network, run, data), title, run.steps, leave=False)
+    for step, loss in enumerate(steps):
+        losses.append(loss)
         if step % 20 == 0 or step == run.steps - 1:
             check_loss(losses[-1].item(), step, run)
     return network, torch.stack(losses).tolist()
@@ -175,7 +175,7 @@ class Comparison:
             found = work(*arguments)
             seconds = round(time.perf_counter() - start, 1)
             done = {"budget": asked, "commit": measure.commit(), "seconds": seconds}
-            write(path, json.dumps({**done, "found": found}, indent=1) + "\n")
+            write_text(path, json.dumps({**done, "found": found}, indent=1) + "\n")
         done = json.loads(path.read_text())
         if done["budget"] != asked:
             raise SystemExit(f"{path} is of another budget: delete {self.folder}")
@@ -397,7 +397,9 @@ if __name__ == "__main__":
     )
     for tuned, rows in comparison.all_units():
         summary = {"budget": asdict(budget), "tuning": tuned, "rows": rows}
-        write(comparison.folder / "summary.json", json.dumps(summary, indent=1) + "\n")
+        write_text(
+            comparison.folder / "summary.json", json.dumps(summary, indent=1) + "\n"
+        )
     measure.print_table(table(rows))
     if options.budget != "tiny":
         measure.record(

@@ -7,7 +7,9 @@ import pytest
 import torch
 from torch.nn.functional import cross_entropy
 
+from rwkv_book import training
 from rwkv_book.exercises import chapter_07, diagnose
+from rwkv_book.text import corpora
 from rwkv_book.training import ablations
 
 LOSS = (3 * math.log(2) + math.log(256)) / 4
@@ -166,11 +168,11 @@ def still_asleep():
     for block in model.blocks:
         torch.nn.init.zeros_(block.channel_mix.key.weight)
     model_before = {n: w.clone() for n, w in model.state_dict().items()}
-    data = ablations.join(ablations.corpora.load(run.corpus).training)
-    optimizer = ablations.make_optimizer(model, run)
+    data = training.join(corpora.load(run.corpus).training)
+    optimizer = training.make_optimizer(model, run)
     for step in range(run.steps):
-        batch = ablations.windows(data, run, step)
-        ablations.training_step(model, optimizer, *batch, run, step)
+        batch = training.windows(data, run, step)
+        training.training_step(model, optimizer, *batch, run, step)
     after = model.state_dict()
     return sum(torch.equal(after[n], weights) for n, weights in model_before.items())
 

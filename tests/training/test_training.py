@@ -7,43 +7,23 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from helpers.tiny_run import (
+    RUN,
+    TINY,
+    assert_same_weights,
+    checkpoint_of,
+    export,
+    losses,
+    train,
+    weights,
+)
 from torch.nn.functional import cross_entropy
 
 from rwkv_book import checkpoint, training
 from rwkv_book.rwkv4.model import RWKV, Config
-from rwkv_book.rwkv4.wkv import wkv_recurrent, wkv_scan
-from rwkv_book.text import corpora
-from rwkv_book.training import END_OF_TEXT, Run, train
-
-RUN = Run(
-    corpus="tiny", layers=2, width=8, steps=12, batch=2, length=16, warm_up=3, seed=5
-)
-
-
-@pytest.fixture(autouse=True)
-def tiny_corpus(monkeypatch):
-    """Two works to train on and two held out, instead of any that can be asked for."""
-    corpus = corpora.Corpus(
-        "tiny",
-        {"one": b"the cat sat on the mat; " * 20, "two": b"a rose is a rose. " * 9},
-        {"three": b"the rose sat on a cat. " * 3, "four": b"is the mat a mat? "},
-    )
-    monkeypatch.setattr(corpora, "load", lambda name: corpus)
-    return corpus
-
-
-def weights(model):
-    return {name: tensor.clone() for name, tensor in model.state_dict().items()}
-
-
-def assert_same_weights(one, other):
-    assert set(one) == set(other)
-    assert all(torch.equal(one[name], other[name]) for name in one)
-
-
-def losses(log):
-    return {entry["step"]: entry["loss"] for entry in log}
-
+from rwkv_book.rwkv4.wkv import wkv_chunked, wkv_recurrent, wkv_scan
+from rwkv_book.text import END_OF_TEXT, corpora
+from rwkv_book.training import Run
 
 # What a step reads, and how fast it learns.
 
@@ -60,7 +40,7 @@ def test_windows_depend_on_the_seed_and_the_step_alone():
     np.random.default_rng(0).random(100)
     torch.manual_seed(9)
     again, _ = training.windows(data, RUN, step=3)
-    assert inputs.shape == targets.shape == (2, 16) and inputs.dtype == torch.int64
+    assert inputs.shape == targets.shape == (4, 16) and inputs.dtype == torch.int64
     assert torch.equal(inputs, again)
     assert torch.equal(inputs[:, 1:], targets[:, :-1])
     for other in (
@@ -153,16 +133,17 @@ def test_a_run_can_be_repeated(tmp_path):
     assert not torch.equal(weights(first)[name], weights(other)[name])
 
 
-def test_the_log_says_what_was_seen(tmp_path, tiny_corpus):
+def test_the_log_says_what_was_seen(tmp_path):
     model, log = train(RUN, tmp_path, report=5, evaluate=6)
     assert json.loads((tmp_path / "log.json").read_text()) == log
     assert [entry["step"] for entry in log] == [5, 6, 10, 12]
     assert ["held_out_loss" in entry for entry in log] == [False, True, False, True]
     assert all(entry["bytes_per_second"] > 0 for entry in log)
-    loss, per_work = training.held_out_loss(model, tiny_corpus.validation)
+    loss, per_work = training.held_out_loss(model, TINY.validation)
     assert log[-1]["held_out_loss"] == loss
     assert log[-1]["held_out_works"] == per_work
     saved = json.loads((tmp_path / "run.json").read_text())
+    assert saved.pop("corpus_digest") == TINY.digest
     assert Run(**saved) == RUN
 
 
@@ -175,52 +156,11 @@ def test_a_run_in_parts_ends_in_the_same_weights(tmp_path, stops):
     assert_same_weights(weights(whole), weights(parts))
     assert losses(log) == losses(log_of_parts)
     moments = [
-        torch.load(tmp_path / name / "checkpoint.pt", weights_only=True)["optimizer"]
-        for name in ("whole", "parts")
+        checkpoint_of(tmp_path / name)["optimizer"] for name in ("whole", "parts")
     ]
     for number, state in moments[0]["state"].items():
         for name, values in state.items():
             assert torch.equal(values, moments[1]["state"][number][name])
-
-
-def test_a_run_that_is_killed_goes_on_from_its_last_checkpoint(tmp_path, monkeypatch):
-    whole, log = train(RUN, tmp_path / "whole", report=1, evaluate=4)
-    real_step = training.training_step
-
-    def killed(model, optimizer, inputs, targets, run, step):
-        if step == 7:
-            raise KeyboardInterrupt
-        return real_step(model, optimizer, inputs, targets, run, step)
-
-    monkeypatch.setattr(training, "training_step", killed)
-    with pytest.raises(KeyboardInterrupt):
-        train(RUN, tmp_path / "killed", report=1, evaluate=4)
-    monkeypatch.setattr(training, "training_step", real_step)
-    resumed, log_of_resumed = train(RUN, tmp_path / "killed", report=1, evaluate=4)
-    assert_same_weights(weights(whole), weights(resumed))
-    assert losses(log) == losses(log_of_resumed)
-
-
-@pytest.mark.parametrize("moment", ["torch.save", "os.replace"])
-def test_a_run_that_is_killed_while_saving_keeps_a_whole_checkpoint(
-    tmp_path, monkeypatch, moment
-):
-    whole, _ = train(RUN, tmp_path / "whole", evaluate=4)
-    train(RUN, tmp_path / "killed", evaluate=4, stop_after=4)
-
-    def killed(*arguments):
-        if moment == "torch.save":
-            arguments[1].write_bytes(b"half a checkp")
-        raise KeyboardInterrupt
-
-    with monkeypatch.context() as patch:
-        patch.setattr(f"rwkv_book.training.{moment}", killed)
-        with pytest.raises(KeyboardInterrupt):
-            train(RUN, tmp_path / "killed", evaluate=4)
-    path = tmp_path / "killed" / "checkpoint.pt"
-    assert torch.load(path, weights_only=True)["step"] == 4
-    resumed, _ = train(RUN, tmp_path / "killed", evaluate=4)
-    assert_same_weights(weights(whole), weights(resumed))
 
 
 def test_a_run_that_has_ended_is_not_trained_further(tmp_path):
@@ -230,35 +170,34 @@ def test_a_run_that_has_ended_is_not_trained_further(tmp_path):
     assert log == same_log
 
 
-def test_another_run_does_not_go_on_in_the_same_folder(tmp_path):
-    train(RUN, tmp_path, stop_after=2)
-    before = (tmp_path / "run.json").read_text()
-    other = replace(RUN, width=16, learning_rate=0.5)
-    with pytest.raises(
-        ValueError, match=r"holds a run with width 8, learning_rate 0\.0"
-    ):
-        train(other, tmp_path)
-    assert (tmp_path / "run.json").read_text() == before
-    train(RUN, tmp_path, stop_after=1)
+def spoiling(step, layers=2):
+    """The operator, which gives NaN from a step on."""
+    calls = 0
+
+    def wkv(*arguments):
+        nonlocal calls
+        calls += torch.is_grad_enabled()
+        averages, state = wkv_chunked(*arguments)
+        return averages * (math.nan if calls > layers * step else 1), state
+
+    return wkv
 
 
-def test_a_loss_that_is_no_number_ends_the_run_before_it_is_saved(
-    tmp_path, monkeypatch
-):
+def test_a_loss_that_is_no_number_ends_the_run_before_it_is_saved(tmp_path):
     train(RUN, tmp_path, evaluate=4, stop_after=4)
     saved = (tmp_path / "checkpoint.pt").read_bytes()
-    real_step = training.training_step
-
-    def broken(model, *arguments):
-        loss = real_step(model, *arguments)
-        model.head.weight.data[0, 0] = math.nan
-        return loss
-
-    monkeypatch.setattr(training, "training_step", broken)
     for report in (1, 100):
         with pytest.raises(FloatingPointError, match=r"loss is nan.*learning_rate"):
-            train(RUN, tmp_path, report=report, evaluate=4)
+            train(RUN, tmp_path, spoiling(2), report=report, evaluate=4)
         assert (tmp_path / "checkpoint.pt").read_bytes() == saved
+
+
+def test_weights_that_are_no_numbers_are_not_kept_by_the_clock(tmp_path):
+    with pytest.raises(FloatingPointError):
+        train(RUN, tmp_path, spoiling(7), report=100, keep_every=0)
+    kept = checkpoint_of(tmp_path)
+    assert kept["step"] == 7
+    assert all(tensor.isfinite().all() for tensor in kept["model"].values())
 
 
 def test_a_learning_rate_that_is_far_too_high_is_reported(tmp_path):
@@ -296,19 +235,6 @@ def test_a_run_that_makes_no_sense_is_refused(changes, sentence):
         replace(RUN, **changes)
 
 
-def test_a_run_that_can_not_begin_leaves_no_folder(tmp_path, monkeypatch):
-    with pytest.raises(ValueError, match="width must be at least 2"):
-        train(replace(RUN, width=1), tmp_path / "run")
-
-    def offline(name):
-        raise corpora.CorpusError("no network")
-
-    monkeypatch.setattr(corpora, "load", offline)
-    with pytest.raises(corpora.CorpusError):
-        train(RUN, tmp_path / "run")
-    assert not (tmp_path / "run").exists()
-
-
 # What the model is worth, and what is kept of it.
 
 
@@ -320,14 +246,12 @@ def direct_loss(model, text):
 
 
 @pytest.mark.parametrize("piece", [1, 7, 18, 4096])
-def test_the_held_out_loss_is_that_of_reading_each_work_from_its_beginning(
-    tiny_corpus, piece
-):
+def test_the_held_out_loss_is_that_of_reading_each_work_from_its_beginning(piece):
     torch.manual_seed(0)
     model = RWKV(Config(256, 2, 8)).double()
     for parameter in model.parameters():
         torch.nn.init.normal_(parameter, std=0.5)
-    works = tiny_corpus.validation
+    works = TINY.validation
     loss, per_work = training.held_out_loss(model, works, piece)
     nats = {name: direct_loss(model, text) for name, text in works.items()}
     # losses are summed in float32
@@ -337,12 +261,10 @@ def test_the_held_out_loss_is_that_of_reading_each_work_from_its_beginning(
     assert loss == pytest.approx(total, rel=1e-5)
 
 
-def test_the_exported_file_is_a_published_one_and_says_what_it_is_worth(
-    tmp_path, tiny_corpus
-):
+def test_the_exported_file_is_a_published_one_and_says_what_it_is_worth(tmp_path):
     model, _ = train(RUN, tmp_path)
     path = tmp_path / "model.safetensors"
-    loss = training.export(model, RUN, path, "the command")
+    loss = export(model, RUN, path, "the command")
     report = checkpoint.inspect(path)
     assert (report.version, report.dtypes, report.deviations) == ("4", ("float16",), ())
     assert report.metadata["held-out loss"] == f"{loss:.4f} nats per byte"
@@ -350,32 +272,41 @@ def test_the_exported_file_is_a_published_one_and_says_what_it_is_worth(
     assert report.metadata["command"] == "the command"
     assert Run(**json.loads(report.metadata["run"])) == RUN
     rounded = RWKV.load(path)
-    assert loss == training.held_out_loss(rounded, tiny_corpus.validation)[0]
+    assert loss == training.held_out_loss(rounded, TINY.validation)[0]
     for name, tensor in rounded.state_dict().items():
         assert torch.equal(tensor, model.state_dict()[name].half().float())
 
 
-def test_a_quick_gpt_learns_and_is_the_same_again(tiny_corpus):
+def test_works_of_no_length_and_no_works_have_no_held_out_loss():
+    model = RWKV(Config(256, 1, 8))
+    with pytest.raises(ValueError, match="no work is held out"):
+        training.held_out_loss(model, {})
+    with pytest.raises(ValueError, match=r"empty works are held out \(two\)"):
+        training.held_out_loss(model, {"one": b"a", "two": b""})
+
+
+def test_the_held_out_loss_leaves_a_model_in_training():
+    model = RWKV(Config(256, 1, 8))
+    for mode in (True, False):
+        model.train(mode)
+        training.held_out_loss(model, TINY.validation)
+        assert model.training is mode
+
+
+def test_a_quick_gpt_learns_and_is_the_same_again():
     run = replace(RUN, steps=60, learning_rate=2e-2)
-    model, losses = training.quick_gpt(run, heads=2)
-    again, _ = training.quick_gpt(run, heads=2)
+    model, losses = training.quick_gpt(run, 2, TINY)
+    again, _ = training.quick_gpt(run, 2, TINY)
     assert_same_weights(weights(model), weights(again))
     assert len(losses) == 60 and losses[0] == pytest.approx(math.log(256), abs=0.05)
     assert sum(losses[-5:]) / 5 < 3
-    other, _ = training.quick_gpt(replace(run, seed=6), heads=2)
+    other, _ = training.quick_gpt(replace(run, seed=6), 2, TINY)
     assert not torch.equal(other.embedding.weight, model.embedding.weight)
 
 
-def test_a_quick_gpt_reads_the_corpus_that_its_run_names(monkeypatch):
-    asked = []
-
-    def load(name):
-        asked.append(name)
-        return corpora.pydoc_topics()
-
-    monkeypatch.setattr(corpora, "load", load)
+def test_a_quick_gpt_reads_the_corpus_that_its_run_names():
     assert training.QUICK_GPT.corpus == "shakespeare"
     run = replace(training.QUICK_GPT, corpus="pydoc", steps=21)
     model, losses = training.quick_gpt(run)
-    assert asked == ["pydoc"]
+    assert losses == training.quick_gpt(run, corpus=corpora.load("pydoc"))[1]
     assert losses[-1] < losses[0] - 1 and model.config.context is None

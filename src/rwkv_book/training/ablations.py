@@ -15,14 +15,9 @@ from torch.nn.functional import cross_entropy
 from rwkv_book.rwkv4.model import RWKV, Config
 from rwkv_book.rwkv4.wkv import wkv_chunked
 from rwkv_book.text import corpora
-from rwkv_book.training import (
-    VOCABULARY,
-    Run,
-    join,
-    make_optimizer,
-    training_step,
-    windows,
-)
+from rwkv_book.training.batches import join
+from rwkv_book.training.loop import fit
+from rwkv_book.training.run import VOCABULARY, Run
 
 SMALL = Run(
     corpus="pydoc", layers=2, width=64, steps=40, batch=8, length=64,
@@ -81,12 +76,12 @@ def first_model(run=SMALL, without=(), wkv=wkv_chunked):
     return model
 
 
-def learn(run=SMALL, without=(), through=None, wkv=wkv_chunked):
+def learn(run=SMALL, without=(), through=None, wkv=wkv_chunked, corpus=None):
     """Train a model without some of PARTS, in memory: (model, losses).
 
     One loss a step, in nats per byte, before that step. `through` is how many tokens
-    the gradient goes back, None for the whole window. ValueError for a part that there
-    isn't.
+    the gradient goes back, None for the whole window. Reads the run's corpus, or the
+    one that is given. ValueError for a part that there isn't.
     """
     unknown = sorted(set(without) - set(PARTS))
     if unknown:
@@ -95,12 +90,8 @@ def learn(run=SMALL, without=(), through=None, wkv=wkv_chunked):
     for part in without:
         run = RECIPE.get(part, lambda run: run)(run)
     reader = model if through is None else Truncated(model, through)
-    data = join(corpora.load(run.corpus).training)
-    optimizer = make_optimizer(model, run)
-    losses = [
-        training_step(reader, optimizer, *windows(data, run, step), run, step).item()
-        for step in range(run.steps)
-    ]
+    corpus = corpora.load(run.corpus) if corpus is None else corpus
+    losses = [loss.item() for loss in fit(reader, run, join(corpus.training))]
     return model, losses
 
 
@@ -138,7 +129,7 @@ def gradient(model, inputs, targets):
     }
 
 
-def length(vectors):
+def norm(vectors):
     """The length of several tensors taken as one vector."""
     return torch.stack([vector.norm() for vector in vectors]).norm().item()
 
@@ -146,15 +137,14 @@ def length(vectors):
 def relative_error(found, exact, names=None):
     """|found - exact| / |exact| over some parameters, by default all."""
     names = list(exact) if names is None else names
-    return length([found[n] - exact[n] for n in names]) / length(
-        [exact[n] for n in names]
-    )
+    error = norm([found[n] - exact[n] for n in names])
+    return error / norm([exact[n] for n in names])
 
 
 def cosine(found, exact):
     """The cosine of the angle between two gradients: 1 for the same direction."""
     product = sum((found[name] * exact[name]).sum() for name in exact).item()
-    return product / length(found.values()) / length(exact.values())
+    return product / norm(found.values()) / norm(exact.values())
 
 
 def influence(model, tokens):

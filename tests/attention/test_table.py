@@ -4,7 +4,8 @@ from functools import partial
 
 import pytest
 import torch
-from helpers.attention import aft_tensors, assert_same, band, heads, near
+from helpers.attention import aft_tensors, band, heads
+from helpers.comparison import assert_same, near
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn.functional import scaled_dot_product_attention

@@ -7,6 +7,7 @@ import stat
 
 import pytest
 import torch
+from helpers.comparison import near
 from helpers.contenders import CONTEXT, SIZE, contender, every_contender, some_tokens
 from training_comparison import BUDGETS
 
@@ -15,11 +16,6 @@ from rwkv_book.labs import contenders, evaluation
 from rwkv_book.labs.contenders import NAMES, build
 from rwkv_book.rwkv4 import model
 from rwkv_book.text import corpora
-
-
-def near(found, expected, tolerance=1e-10):
-    torch.testing.assert_close(found, expected, rtol=tolerance, atol=tolerance)
-
 
 # One size.
 

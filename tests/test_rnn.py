@@ -4,6 +4,7 @@ import math
 
 import pytest
 import torch
+from helpers.comparison import TOLERANCE, every_dtype, every_length, near
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
@@ -24,18 +25,9 @@ from rwkv_book.rnn import (
     lstm_step,
 )
 
-LENGTHS = [1, 2, 17, 64]
-TOLERANCE = {torch.float64: 1e-10, torch.float32: 1e-4}
 NETWORKS = {"elman": (elman, nn.RNN), "lstm": (lstm, nn.LSTM)}
 every_network = pytest.mark.parametrize("name", NETWORKS)
-every_length = pytest.mark.parametrize("length", LENGTHS)
-every_dtype = pytest.mark.parametrize("dtype", TOLERANCE, ids=str)
 both_starts = pytest.mark.parametrize("with_state", [False, True])
-
-
-def near(found, expected, dtype=torch.float64):
-    tolerance = TOLERANCE[dtype]
-    torch.testing.assert_close(found, expected, rtol=tolerance, atol=tolerance)
 
 
 def network(name, dtype=torch.float64, **arguments):
@@ -97,7 +89,7 @@ def test_outputs_states_and_gradients_are_those_of_pytorch(
     pairs += zip(gradients(found, wanted), gradients(expected, wanted), strict=True)
     for one, other in pairs:
         assert one.dtype == dtype
-        near(one, other, dtype)
+        near(one, other, TOLERANCE[dtype])
 
 
 @every_network

@@ -6,6 +6,7 @@ from functools import partial
 
 import pytest
 import torch
+from helpers.comparison import TOLERANCE, every_dtype, every_length, near
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn.functional import cross_entropy
@@ -16,10 +17,6 @@ from rwkv_book.transformer import GPT, Config
 
 LEARNED = Config(vocabulary=11, layers=3, width=12, heads=2, context=80)
 ROTARY = Config(vocabulary=11, layers=3, width=12, heads=2)
-LENGTHS = [1, 2, 17, 64]
-TOLERANCE = {torch.float64: 1e-10, torch.float32: 1e-4}
-every_length = pytest.mark.parametrize("length", LENGTHS)
-every_dtype = pytest.mark.parametrize("dtype", TOLERANCE, ids=str)
 both_positions = pytest.mark.parametrize(
     "config", [LEARNED, ROTARY], ids=["learned", "rotary"]
 )
@@ -37,10 +34,6 @@ def model(config, dtype=torch.float64, **arguments):
 def random_tokens(batch, length, seed=0):
     generator = torch.Generator().manual_seed(seed)
     return torch.randint(11, (batch, length), generator=generator)
-
-
-def near(found, expected, tolerance=1e-10):
-    torch.testing.assert_close(found, expected, rtol=tolerance, atol=tolerance)
 
 
 NAMES_OF_GPT2 = {
@@ -88,30 +81,27 @@ def as_neox(name, weights):
     return weights.unflatten(0, (3, 2, 6)).transpose(0, 1).flatten(0, 2)
 
 
+def sizes_of(config):
+    """A shape, in the words of `transformers`; learned positions are 80 in LEARNED."""
+    return {
+        "vocab_size": config.vocabulary,
+        "num_hidden_layers": config.layers,
+        "hidden_size": config.width,
+        "num_attention_heads": config.heads,
+        "max_position_embeddings": 80,
+    }
+
+
 def gpt2(config):
-    return GPT2LMHeadModel(
-        GPT2Config(
-            vocab_size=config.vocabulary,
-            n_layer=config.layers,
-            n_embd=config.width,
-            n_head=config.heads,
-            n_positions=config.context,
-            resid_pdrop=0.0,
-            embd_pdrop=0.0,
-            attn_pdrop=0.0,
-        )
-    )
+    dropout = {"resid_pdrop": 0.0, "embd_pdrop": 0.0, "attn_pdrop": 0.0}
+    return GPT2LMHeadModel(GPT2Config(**sizes_of(config), **dropout))
 
 
 def neox(config):
     return GPTNeoXForCausalLM(
         GPTNeoXConfig(
-            vocab_size=config.vocabulary,
-            num_hidden_layers=config.layers,
-            hidden_size=config.width,
-            num_attention_heads=config.heads,
+            **sizes_of(config),
             intermediate_size=config.hidden,
-            max_position_embeddings=80,
             rotary_pct=1.0,
             hidden_act="gelu_new",
             use_parallel_residual=False,

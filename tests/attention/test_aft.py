@@ -5,15 +5,8 @@ from functools import partial
 
 import pytest
 import torch
-from helpers.attention import (
-    TOLERANCE,
-    aft_tensors,
-    assert_same,
-    every_dtype,
-    every_length,
-    masked_or_not,
-    near,
-)
+from helpers.attention import aft_tensors, masked_or_not
+from helpers.comparison import TOLERANCE, assert_same, every_dtype, every_length, near
 from transformers.models.rwkv.modeling_rwkv import rwkv_linear_attention_cpu
 
 from rwkv_book.attention import aft_full, aft_local, aft_simple, aft_simple_recurrent

@@ -1,7 +1,7 @@
 """A weighted average takes one value after the other, on any scale."""
 
 import torch
-from helpers.attention import near
+from helpers.comparison import near
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

@@ -6,14 +6,8 @@ from importlib.metadata import distribution
 
 import pytest
 import torch
-from helpers.attention import (
-    TOLERANCE,
-    assert_same,
-    every_dtype,
-    every_length,
-    heads,
-    near,
-)
+from helpers.attention import heads
+from helpers.comparison import TOLERANCE, assert_same, every_dtype, every_length, near
 from torch.nn.functional import elu
 
 from rwkv_book.attention import (

@@ -1,13 +1,8 @@
 """Linformer is that of the package `linformer`."""
 
 import torch
-from helpers.attention import (
-    TOLERANCE,
-    assert_same,
-    every_dtype,
-    every_length,
-    heads,
-)
+from helpers.attention import heads
+from helpers.comparison import TOLERANCE, assert_same, every_dtype, every_length
 from linformer import LinformerSelfAttention
 from torch import nn
 from torch.nn.functional import scaled_dot_product_attention

@@ -2,15 +2,8 @@
 
 import pytest
 import torch
-from helpers.attention import (
-    TOLERANCE,
-    assert_same,
-    band,
-    every_dtype,
-    every_length,
-    heads,
-    masked_or_not,
-)
+from helpers.attention import band, heads, masked_or_not
+from helpers.comparison import TOLERANCE, assert_same, every_dtype, every_length
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from local_attention import LocalAttention

@@ -4,7 +4,8 @@ from itertools import pairwise
 
 import pytest
 import torch
-from helpers.attention import assert_same, every_length, heads, near
+from helpers.attention import heads
+from helpers.comparison import assert_same, every_length, near
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from nystrom_attention import NystromAttention

@@ -7,15 +7,8 @@ from itertools import pairwise
 
 import pytest
 import torch
-from helpers.attention import (
-    TOLERANCE,
-    assert_same,
-    every_dtype,
-    every_length,
-    heads,
-    masked_or_not,
-    near,
-)
+from helpers.attention import heads, masked_or_not
+from helpers.comparison import TOLERANCE, assert_same, every_dtype, every_length, near
 from torch.nn.functional import scaled_dot_product_attention
 
 from rwkv_book.attention import (

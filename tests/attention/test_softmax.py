@@ -2,14 +2,8 @@
 
 import pytest
 import torch
-from helpers.attention import (
-    TOLERANCE,
-    assert_same,
-    every_length,
-    heads,
-    masked_or_not,
-    near,
-)
+from helpers.attention import heads, masked_or_not
+from helpers.comparison import TOLERANCE, assert_same, every_length, near
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn

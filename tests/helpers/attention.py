@@ -1,12 +1,8 @@
-"""Random heads, and how two forms of attention are compared, gradients included."""
+"""Random heads, random arguments for AFT, and who sees whom."""
 
 import pytest
 import torch
 
-LENGTHS = [1, 2, 17, 64]
-TOLERANCE = {torch.float64: 1e-10, torch.float32: 1e-4}
-every_length = pytest.mark.parametrize("length", LENGTHS)
-every_dtype = pytest.mark.parametrize("dtype", TOLERANCE, ids=str)
 masked_or_not = pytest.mark.parametrize("causal", [False, True], ids=["all", "causal"])
 
 
@@ -16,26 +12,6 @@ def heads(length, scale=1, dtype=torch.float64, batch=2, count=2, size=8, seed=0
     normal = torch.randn(3, batch, count, length, size, generator=generator)
     scales = torch.tensor([scale, scale, 1]).view(3, 1, 1, 1, 1)
     return [x.to(dtype).requires_grad_() for x in normal * scales]
-
-
-def near(found, expected, tolerance=1e-10):
-    torch.testing.assert_close(found, expected, rtol=tolerance, atol=tolerance)
-
-
-def assert_same(found, expected, tensors, tolerance=1e-10):
-    """Equal numbers, and equal gradients of a sum that weighs each differently."""
-    near(found, expected, tolerance)
-    weights = torch.randn(found.shape, generator=torch.Generator().manual_seed(1))
-    gradients = (
-        torch.autograd.grad(
-            (weights * out).sum(), tensors, retain_graph=True, allow_unused=True
-        )
-        for out in (found, expected)
-    )
-    for one, other in zip(*gradients, strict=True):
-        assert (one is None) == (other is None)
-        if one is not None:
-            near(one, other, tolerance)
 
 
 def band(length, window, global_tokens=(), causal=False):

@@ -7,6 +7,7 @@ import stat
 
 import pytest
 import torch
+from helpers.comparison import near
 from helpers.contenders import CONTEXT, SIZE, contender, every_contender, some_tokens
 from training_comparison import BUDGETS
 
@@ -15,11 +16,6 @@ from rwkv_book.labs import contenders, evaluation
 from rwkv_book.labs.contenders import NAMES, build
 from rwkv_book.rwkv4 import model
 from rwkv_book.text import corpora
-
-
-def near(found, expected, tolerance=1e-10):
-    torch.testing.assert_close(found, expected, rtol=tolerance, atol=tolerance)
-
 
 # One size.
 
@@ -131,8 +127,16 @@ def test_what_is_saved_can_be_read_by_others(name, tmp_path, umask_of_a_class):
 
 
 def test_a_contender_that_is_none_is_named():
-    with pytest.raises(ValueError, match="'mamba'"):
-        contenders.load("mamba")
+    for use in (contenders.load, contenders.metadata, lambda name: build(name, SIZE)):
+        with pytest.raises(
+            ValueError, match="no contender is called 'mamba': there are"
+        ):
+            use("mamba")
+
+
+def test_a_file_of_something_else_is_refused():
+    with pytest.raises(ValueError, match="is no contender that `save` wrote"):
+        contenders.read(checkpoint.shipped())
 
 
 # What comes with the book.

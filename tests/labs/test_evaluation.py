@@ -40,6 +40,16 @@ def test_the_loss_of_works_is_that_of_all_their_bytes():
     assert set(per_work) == set(works)
 
 
+def test_what_has_no_loss_is_refused():
+    network = contender("lstm")
+    for works in ({}, {"long": b"to be", "short": b""}):
+        with pytest.raises(ValueError, match="no byte to predict in"):
+            evaluation.windowed_loss(network, works)
+    for context in (0, 1, 7):
+        with pytest.raises(ValueError, match="even and at least 2"):
+            evaluation.windowed_loss(network, {"long": b"to be"}, context)
+
+
 def test_the_loss_by_position_is_a_mean_over_stretches():
     network, text = contender("rwkv"), bytes(range(33, 33 + 101))
     buckets = evaluation.loss_by_position(network, {"a": text}, 50, stretches=2)

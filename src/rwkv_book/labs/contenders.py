@@ -76,6 +76,13 @@ NETWORKS = {
 NAMES = tuple(NETWORKS)
 
 
+def kind_of(name):
+    """The network of a contender and its Config; ValueError where none is called so."""
+    if name not in NETWORKS:
+        raise ValueError(f"no contender is called {name!r}: there are {NAMES}")
+    return NETWORKS[name]
+
+
 def build(name, size, context=CONTEXT, wkv=wkv_chunked):
     """The contender `name` with as many parameters as an RWKV of the Config `size`."""
     network = make(name, shape(name, size, context), wkv)
@@ -98,7 +105,7 @@ def begin_well(lstm):
 
 def make(name, config, wkv=wkv_chunked):
     """A network of a given shape; `wkv` is a form of RWKV's operator."""
-    network, _ = NETWORKS[name]
+    network, _ = kind_of(name)
     return network(config, wkv) if name == "rwkv" else network(config)
 
 
@@ -148,8 +155,7 @@ def parameters(network):
 
 def file_of(name):
     """Where the file of a trained contender lies, at the larger size; ValueError."""
-    if name not in NAMES:
-        raise ValueError(f"no contender is called {name!r}: there are {NAMES}")
+    kind_of(name)
     return Path(files("rwkv_book") / "models" / "comparison" / f"{name}.safetensors")
 
 
@@ -183,12 +189,14 @@ def save(network, name, path, known):
 
 
 def read(path, wkv=wkv_chunked):
-    """The contender that `save` wrote."""
+    """The contender that `save` wrote; ValueError for a file of anything else."""
     described = checkpoint.metadata(path)
+    if "contender" not in described:
+        raise ValueError(f"{path} is no contender that `save` wrote")
     name = described["contender"]
     if name == "rwkv":
         return RWKV.load(path, wkv)
-    _, config = NETWORKS[name]
+    _, config = kind_of(name)
     network = make(name, config(**json.loads(described["shape"])))
     network.load_state_dict(load_file(path))
     return network

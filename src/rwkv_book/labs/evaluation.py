@@ -25,7 +25,13 @@ def windowed_loss(network, works, context=CONTEXT, batch=32):
     No byte is predicted from more than the `context` bytes before it, or, but at the
     beginning of a work, from less than half as many: a window begins every context / 2
     bytes, with an empty state, and of each but the first only the second half counts.
+    ValueError for a context that has no half, and for a work without a byte.
     """
+    if context < 2 or context % 2:
+        raise ValueError(f"context must be even and at least 2, got {context}")
+    empty = [name for name, text in works.items() if not text]
+    if empty or not works:
+        raise ValueError(f"there is no byte to predict in {empty or 'no work'}")
     nats = {
         name: nats_in_windows(network, text, context, batch)
         for name, text in works.items()

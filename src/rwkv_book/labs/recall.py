@@ -58,13 +58,16 @@ def recall(network, names, told, between, asked):
 
     The network reads bytes, forward(tokens, state) -> (logits, state), and is asked for
     asked(name): what all questions begin with, such as a line break, and then what
-    alone counts. N names take N texts and N² questions. ValueError where names differ
-    in length, for texts and questions have to be as long as each other.
+    alone counts. N names take N texts and N² questions. ValueError for less than two
+    names, where they differ in length, for texts and questions have to be as long as
+    each other, and where questions don't begin alike or don't differ.
     """
     texts, questions = ([f(name) for name in names] for f in (told, asked))
     lengths = {len(name.encode()) for name in names}
-    if len(lengths) != 1 or len(set(names)) < len(names):
-        raise ValueError(f"names must differ and have one length in bytes: {names}")
+    if len(names) < 2 or len(lengths) != 1 or len(set(names)) < len(names):
+        raise ValueError(
+            f"need two names or more, that differ and have one length: {names}"
+        )
     _, state = network(as_rows(texts, start=[END_OF_TEXT]))
     found, tokens = [ask(network, state, questions, 0)], 0
     for passage in between:
@@ -81,6 +84,8 @@ def ask(network, state, questions, tokens):
     logits, _ = network(asked[:, :-1], repeat(state, count))
     log_p = logits.log_softmax(-1).gather(2, asked[:, 1:, None])[..., 0]
     common = (asked == asked[0]).all(0).int().argmin()  # where they begin to differ
+    if common == 0:  # at once, or nowhere
+        raise ValueError(f"questions must begin alike, and then differ: {questions}")
     log_p = log_p[:, common - 1 :].sum(1).view(count, count)  # (text,name)
     told = log_p.diag()
     untold = (log_p.sum(0) - told) / (count - 1)

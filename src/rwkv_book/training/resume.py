@@ -21,6 +21,7 @@ KEPT = ("checkpoint.pt", "log.json", "model.safetensors")  # by a run that has b
 UNREADABLE = (  # what PyTorch raises for a file that is damaged, or something else
     RuntimeError,
     ValueError,
+    OSError,
     EOFError,
     KeyError,
     TypeError,
@@ -125,7 +126,7 @@ def resume(folder, model, optimizer):
     saved = read_checkpoint(path)
     parameters = [p for group in optimizer.param_groups for p in group["params"]]
     now = model.state_dict()
-    flaw = find_flaw(saved, now, parameters)
+    flaw = find_flaw(saved, now, optimizer)
     if flaw:
         raise ValueError(
             f"{path} is not a checkpoint of this run ({flaw}): delete it to begin the "
@@ -147,21 +148,24 @@ def resume(folder, model, optimizer):
 
 def read_checkpoint(path):
     """What checkpoint.pt holds. ValueError where it is damaged."""
-    try:
-        # not read but mapped: of sharded tensors each process reads only its part
-        return torch.load(path, map_location="cpu", mmap=True, weights_only=True)
-    except UnicodeEncodeError:  # PyTorch opens no file whose name is not UTF-8
-        with open(path, "rb") as file:
+    with open(path, "rb") as file:  # a file that can't be opened is not a damaged one
+        try:
+            # not read but mapped: of sharded tensors each process reads only its part
+            return torch.load(path, map_location="cpu", mmap=True, weights_only=True)
+        except UnicodeEncodeError:  # PyTorch opens no file whose name is not UTF-8
             return torch.load(file, map_location="cpu", weights_only=True)
-    except UNREADABLE as error:
-        raise ValueError(
-            f"{path} is damaged, or no checkpoint at all: delete it to begin the run "
-            "again from step 0"
-        ) from error
+        except UNREADABLE as error:
+            raise ValueError(
+                f"{path} is damaged, or no checkpoint at all: delete it to begin the "
+                "run again from step 0"
+            ) from error
 
 
-def find_flaw(saved, model, parameters):
-    """What in a checkpoint doesn't belong to a model's tensors; "" where all does."""
+def find_flaw(saved, model, optimizer):
+    """What in a checkpoint doesn't fit a model's tensors and optimizer; "" if all does.
+
+    `model` is its state_dict().
+    """
     wanted = {"model": dict, "optimizer": dict, "step": int, "log": list}
     if not isinstance(saved, dict) or not all(
         isinstance(saved.get(name), kind) for name, kind in wanted.items()
@@ -174,14 +178,22 @@ def find_flaw(saved, model, parameters):
         )
         if found != right:
             return f"{name} is {found or 'missing'}, not {right or 'there'}"
-    state = saved["optimizer"].get("state")
-    if not isinstance(state, dict) or not set(state) <= set(range(len(parameters))):
+    found, right = (
+        groups_of(state) for state in (saved["optimizer"], optimizer.state_dict())
+    )
+    if found != right:
         return "its optimizer is another one"
-    for number, moments in state.items():
+    parameters = [p for group in optimizer.param_groups for p in group["params"]]
+    for number, moments in saved["optimizer"]["state"].items():
         for name, tensor in moments.items():
             if tensor.ndim and tensor.shape != parameters[number].shape:
                 return f"{name} of parameter {number} is {tuple(tensor.shape)}"
     return ""
+
+
+def groups_of(state):
+    """The numbers of the parameters in each group of an optimizer's state_dict()."""
+    return [group["params"] for group in state.get("param_groups", ())]
 
 
 def save_checkpoint(folder, model, optimizer, progress, ranks):

@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 import torch
 import torch.distributed as dist
+from helpers.signals import signalling
 from helpers.tiny_run import RUN, checkpoint_of, export, losses, train
 
 from rwkv_book import __main__, checkpoint, cost, parallel
@@ -412,22 +413,10 @@ def free_port():
         return one.getsockname()[1]
 
 
-def ending(number, step):
-    """The operator of a model with two layers, and a signal to itself in a step."""
-    calls = 0
-
-    def wkv(*arguments):
-        nonlocal calls
-        calls += torch.is_grad_enabled()
-        if calls == 2 * step + 1 and torch.is_grad_enabled():
-            os.kill(os.getpid(), number)
-        return wkv_chunked(*arguments)
-
-    return wkv
-
-
-def killed(rank, folder, port, last_words, patience=parallel.PATIENCE):
-    """A process of a run as torchrun starts it; `last_words` end rank 1 at step 7."""
+def trained_until(
+    rank, folder, port, number, to, shard=False, patience=parallel.PATIENCE
+):
+    """A process of a run as torchrun starts it; `to` get a signal at step 7."""
     torch.set_num_threads(1)
     os.environ |= {
         "RANK": str(rank),
@@ -436,24 +425,26 @@ def killed(rank, folder, port, last_words, patience=parallel.PATIENCE):
         "MASTER_ADDR": "127.0.0.1",
         "MASTER_PORT": str(port),
     }
-    wkv = ending(last_words, 7) if rank else wkv_chunked
+    wkv = signalling(number, 7) if rank in to else wkv_chunked
     with (
         Path(folder, f"{rank}.txt").open("w") as file,
         contextlib.redirect_stderr(file),
     ):
         try:
-            with parallel.started(patience=patience) as ranks:
+            with parallel.started(shard=shard, patience=patience) as ranks:
                 train(RUN, folder, wkv, report=1, evaluate=4, ranks=ranks)
         except LostRank as error:
             print(error, file=file)
             sys.exit(1)
+        except KeyboardInterrupt:
+            sys.exit(130)
 
 
 def test_a_killed_process_ends_the_others_and_the_run_goes_on(of_one, of_two, tmp_path):
     for folder in ("one", "two"):
         (tmp_path / folder).mkdir()
     processes = parallel.start(
-        killed, tmp_path / "one", free_port(), signal.SIGKILL, ranks=2
+        trained_until, tmp_path / "one", free_port(), signal.SIGKILL, [1], ranks=2
     )
     for process in processes:
         process.join(200)
@@ -475,14 +466,65 @@ def test_a_killed_process_ends_the_others_and_the_run_goes_on(of_one, of_two, tm
 
 def test_a_process_that_no_longer_answers_is_not_waited_for_forever(tmp_path):
     seconds = timedelta(seconds=3)
-    processes = parallel.start(
-        killed, tmp_path, free_port(), signal.SIGSTOP, seconds, ranks=2
-    )
+    arguments = tmp_path, free_port(), signal.SIGSTOP, [1], False, seconds
+    processes = parallel.start(trained_until, *arguments, ranks=2)
     processes[0].join(200)
     processes[1].kill()
     processes[1].join()
     assert processes[0].exitcode == 1
     assert "another process was lost" in (tmp_path / "0.txt").read_text()
+
+
+@pytest.mark.parametrize(
+    ("number", "to", "shard"),
+    [
+        (signal.SIGINT, [0, 1], False),
+        (signal.SIGTERM, [1], False),
+        (signal.SIGINT, [0], True),
+        (signal.SIGTERM, [0, 1], True),
+    ],
+)
+def test_processes_that_are_stopped_wait_for_nobody(tmp_path, number, to, shard):
+    """What rank 0 has whole it keeps alone; of shards the last checkpoint stays."""
+    arguments = tmp_path, free_port(), number, to, shard
+    processes = parallel.start(trained_until, *arguments, ranks=2)
+    for process in processes:
+        process.join(60)
+    codes = {process.exitcode for process in processes}
+    assert codes <= {1, 130} and (number == signal.SIGINT or codes == {1})
+    kept = 4 if shard else 7
+    told = (tmp_path / "0.txt").read_text()
+    assert f"of 12: {tmp_path} keeps step {kept}, and the same run goes on" in told
+    assert "stopped" not in (tmp_path / "1.txt").read_text()
+    assert checkpoint_of(tmp_path)["step"] == kept
+    assert train(RUN, tmp_path, report=1, evaluate=4)[1][-1]["step"] == 12
+
+
+def fail(number, frame):
+    """An error that has nothing to do with training."""
+    raise ZeroDivisionError
+
+
+def kept_until_it_failed(folder, way):
+    """Every process fails at step 7, and the clock is always due."""
+    signal.signal(signal.SIGUSR1, fail)
+    wkv = signalling(signal.SIGUSR1, 7)
+    options = {"report": 3, "ranks": ranks_here(way), "keep_every": 0}
+    with pytest.raises(ZeroDivisionError):
+        train(RUN, folder, wkv, **options)
+
+
+@pytest.mark.parametrize(
+    ("way", "step"), [("data", 7), ("time", 7), ("shard", 6), ("shard, time", 6)]
+)
+def test_the_clock_keeps_what_several_processes_do(of_two, tmp_path, way, step):
+    """What rank 0 has whole at any step, shards after a line of the log."""
+    run_on_ranks(kept_until_it_failed, tmp_path, way)
+    assert checkpoint_of(tmp_path)["step"] == step
+    found, weights, _ = run_on_ranks(train_here, RUN, tmp_path, [(None, way)])[0]
+    assert losses(found)[12] == pytest.approx(losses(of_two[1])[12], abs=1e-5)
+    for name, tensor in of_two[2].items():
+        torch.testing.assert_close(weights[name], tensor, atol=1e-3, rtol=0)
 
 
 def test_a_process_that_torchrun_stops_says_why(monkeypatch):

@@ -13,7 +13,8 @@ loop        a step, and step after step: behind all that is trained here
 evaluation  the loss on works that were held out
 carry_out   a run in its folder: train, export
 keeping     when a checkpoint is written
-resume      the files of a folder: written, checked, read again
+folder      the folder of a run, and run.json in it
+resume      checkpoint.pt: written, checked, read again
 stopping    signals, which wait for the end of a step
 quick       a small GPT, trained while a chapter runs
 ablations   what each part of training is for: leave it out and compare

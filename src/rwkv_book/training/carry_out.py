@@ -16,9 +16,10 @@ from rwkv_book.rwkv4.wkv import wkv_chunked, wkv_recurrent
 from rwkv_book.text import END_OF_TEXT, corpora
 from rwkv_book.training.batches import join, windows
 from rwkv_book.training.evaluation import check_held_out, held_out_loss
+from rwkv_book.training.folder import begin
 from rwkv_book.training.keeping import Keeper
 from rwkv_book.training.loop import check_loss, fit
-from rwkv_book.training.resume import Progress, begin
+from rwkv_book.training.resume import Progress
 from rwkv_book.training.run import VOCABULARY
 from rwkv_book.training.schedule import make_optimizer
 from rwkv_book.training.stopping import Signals
@@ -81,17 +82,17 @@ def train(
     def look():
         """A line of the log, the held-out loss, a checkpoint: what is due now."""
         step = keeper.progress.step
-        ending = step == last or step % evaluate == 0
-        if ending or step % report == 0:
+        evaluates = step == last or step % evaluate == 0
+        if evaluates or step % report == 0:
             line = seen(run, keeper.progress, ranks)
             bar.set_postfix_str(
                 "loss {loss:.3f} nats/byte, {bytes_per_second} bytes/s".format(**line)
             )
-            if ending:
+            if evaluates:
                 with keeper.progress.paused():
                     line |= seen_held_out(run, model, corpus, step)
             keeper.progress = Progress(step, [*keeper.progress.log, line])
-            if ending:
+            if evaluates:
                 keeper.keep()
                 if ranks.rank == 0:
                     loss = line["held_out_loss"]
@@ -100,7 +101,7 @@ def train(
 
     with bar, Signals(optimizer) as signals:
         try:
-            if keeper.progress.losses:  # it was stopped before the look at this step
+            if keeper.progress.losses:  # the last look may have been cut short
                 look()
             steps = fit(spread, run, data, optimizer, first, ranks)
             for loss in islice(steps, last - first):

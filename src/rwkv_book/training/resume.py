@@ -1,26 +1,24 @@
-"""The folder of a run: what was asked for, what was seen, and from where to go on.
+"""From where a run goes on: `checkpoint.pt` has all that is needed, and is checked.
 
-`run.json` holds the run and the digest of its corpus, `log.json` a line for every so
-many steps, and `checkpoint.pt` all that is needed to go on. Each is written whole or
-not at all, so a process may be killed at any moment.
+It is written whole or not at all, as `log.json` is beside it, so a process may be
+killed at any moment.
 """
 
 import json
 import pickle
 import time
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import dataclass, field
 
 import torch
 
-from rwkv_book.folders import whole, why_not, write_text
+from rwkv_book.folders import whole, write_text
 from rwkv_book.parallel import part
-from rwkv_book.training.run import Run
 
-KEPT = ("checkpoint.pt", "log.json", "model.safetensors")  # by a run that has begun
 UNREADABLE = (  # what PyTorch raises for a file that is damaged, or something else
     RuntimeError,
     ValueError,
+    OSError,
     EOFError,
     KeyError,
     TypeError,
@@ -58,62 +56,6 @@ class Progress:
             self.since = time.perf_counter()
 
 
-def begin(run, folder, digest, rank=0):
-    """Write run.json, or check that the one in `folder` asks for the same run.
-
-    Only rank 0 writes. A run that has kept nothing yet gives way to another one.
-    ValueError where the folder holds another run, or one of another text; OSError where
-    it can't be written.
-    """
-    path, asked = folder / "run.json", asdict(run) | {"corpus_digest": digest}
-    if rank == 0:
-        make(folder)
-        begun = any((folder / name).exists() for name in KEPT)
-        if not path.exists() or not begun:
-            write_text(path, json.dumps(asked, indent=2) + "\n")
-    if not path.exists():
-        raise ValueError(f"no {path}: the folder must be one that all processes see")
-    before = read_run(path)
-    names = [f.name for f in fields(Run)]
-    changed = [name for name in names if before.get(name) != asked[name]]
-    if changed:
-        held = ", ".join(f"{name} {before.get(name)}" for name in changed)
-        raise ValueError(
-            f"{folder} holds a run with {held}: ask for that, or name another"
-        )
-    if before.get("corpus_digest", digest) != digest:  # older ones have none
-        raise ValueError(
-            f"the corpus {run.corpus} has changed since the run in {folder} began: "
-            "bring the old text back, or name another folder"
-        )
-
-
-def make(folder):
-    """The folder of a run, where there is none: one that can be written."""
-    if folder.exists() and not folder.is_dir():
-        raise NotADirectoryError(f"{folder} is a file: name a folder for the run")
-    reason = why_not(folder)
-    if reason:
-        raise PermissionError(
-            f"the folder {folder} can't be written ({reason}): name another one"
-        )
-
-
-def read_run(path):
-    """What run.json says: {name: value}."""
-    try:
-        before = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        before, reason = None, str(error)
-    else:
-        reason = "not the fields of a run"
-    if not isinstance(before, dict):
-        raise ValueError(
-            f"{path} is damaged ({reason}): delete it, and ask for the same run again"
-        )
-    return before
-
-
 def resume(folder, model, optimizer):
     """Load the last checkpoint, if there is one: Progress.
 
@@ -125,7 +67,7 @@ def resume(folder, model, optimizer):
     saved = read_checkpoint(path)
     parameters = [p for group in optimizer.param_groups for p in group["params"]]
     now = model.state_dict()
-    flaw = find_flaw(saved, now, parameters)
+    flaw = find_flaw(saved, now, optimizer)
     if flaw:
         raise ValueError(
             f"{path} is not a checkpoint of this run ({flaw}): delete it to begin the "
@@ -147,21 +89,24 @@ def resume(folder, model, optimizer):
 
 def read_checkpoint(path):
     """What checkpoint.pt holds. ValueError where it is damaged."""
-    try:
-        # not read but mapped: of sharded tensors each process reads only its part
-        return torch.load(path, map_location="cpu", mmap=True, weights_only=True)
-    except UnicodeEncodeError:  # PyTorch opens no file whose name is not UTF-8
-        with open(path, "rb") as file:
+    with open(path, "rb") as file:  # a file that can't be opened is not a damaged one
+        try:
+            # not read but mapped: of sharded tensors each process reads only its part
+            return torch.load(path, map_location="cpu", mmap=True, weights_only=True)
+        except UnicodeEncodeError:  # PyTorch opens no file whose name is not UTF-8
             return torch.load(file, map_location="cpu", weights_only=True)
-    except UNREADABLE as error:
-        raise ValueError(
-            f"{path} is damaged, or no checkpoint at all: delete it to begin the run "
-            "again from step 0"
-        ) from error
+        except UNREADABLE as error:
+            raise ValueError(
+                f"{path} is damaged, or no checkpoint at all: delete it to begin the "
+                "run again from step 0"
+            ) from error
 
 
-def find_flaw(saved, model, parameters):
-    """What in a checkpoint doesn't belong to a model's tensors; "" where all does."""
+def find_flaw(saved, model, optimizer):
+    """What in a checkpoint doesn't fit a model's tensors and optimizer; "" if all does.
+
+    `model` is its state_dict().
+    """
     wanted = {"model": dict, "optimizer": dict, "step": int, "log": list}
     if not isinstance(saved, dict) or not all(
         isinstance(saved.get(name), kind) for name, kind in wanted.items()
@@ -172,16 +117,26 @@ def find_flaw(saved, model, parameters):
             tuple(tensors[name].shape) if name in tensors else None
             for tensors in (saved["model"], model)
         )
+        if found is None or right is None:
+            return f"{name} is {'missing' if found is None else 'of another model'}"
         if found != right:
-            return f"{name} is {found or 'missing'}, not {right or 'there'}"
-    state = saved["optimizer"].get("state")
-    if not isinstance(state, dict) or not set(state) <= set(range(len(parameters))):
+            return f"{name} is {found}, not {right}"
+    found, right = (
+        groups_of(state) for state in (saved["optimizer"], optimizer.state_dict())
+    )
+    if found != right:
         return "its optimizer is another one"
-    for number, moments in state.items():
+    parameters = [p for group in optimizer.param_groups for p in group["params"]]
+    for number, moments in saved["optimizer"]["state"].items():
         for name, tensor in moments.items():
             if tensor.ndim and tensor.shape != parameters[number].shape:
                 return f"{name} of parameter {number} is {tuple(tensor.shape)}"
     return ""
+
+
+def groups_of(state):
+    """The numbers of the parameters in each group of an optimizer's state_dict()."""
+    return [group["params"] for group in state.get("param_groups", ())]
 
 
 def save_checkpoint(folder, model, optimizer, progress, ranks):

@@ -197,3 +197,31 @@ def test_an_rwkv_4_with_nan_does_not_load_says_its_report(tmp_path):
     tensors["ln_out.bias"][2] = torch.nan
     problem = problem_of(write(tensors, tmp_path / "model.safetensors"))
     assert problem == "ln_out.bias has NaN or infinite numbers (1)"
+
+
+def test_what_a_model_has_read_is_not_a_model(tmp_path):
+    state = {"state": torch.ones(2, 5, 6), "logits": torch.ones(11)}
+    problem = problem_of(write(state, tmp_path / "state.safetensors"))
+    assert "this is a state" in problem and "states.load" in problem
+    tuned = {f"blocks.{n}.att.time_state": torch.ones(2, 64, 64) for n in range(2)}
+    assert "time_state" in problem_of(write(tuned, tmp_path / "tuned.pth"))
+
+
+def test_other_files_of_pytorch_are_refused_in_one_sentence(tmp_path):
+    optimizer = torch.optim.Adam([torch.ones(2, requires_grad=True)])
+    for content in (optimizer.state_dict(), {"models": [1]}, {"model": {"a": 1}}):
+        problem = problem_of(write(content, tmp_path / "optimizer.pt"))
+        assert problem.startswith("no RWKV has such tensors: ")
+
+
+def test_a_tensor_without_numbers_is_refused(tmp_path):
+    empty = {"ln_out.bias": torch.ones(6, device="meta")}
+    (problem,) = problems_after(tmp_path, empty, suffix=".pth")
+    assert problem.startswith("ln_out.bias is a tensor without numbers")
+
+
+def test_the_message_on_a_later_version_does_not_say_to_mend_it(tmp_path):
+    path = write(later_version("7"), tmp_path / "model.pth")
+    with pytest.raises(CheckpointError) as caught:
+        checkpoint.load(path)
+    assert "\n" not in str(caught.value)

@@ -5,6 +5,7 @@ import os
 import pickle
 import subprocess
 import sys
+from argparse import Namespace
 
 import numpy as np
 import pytest
@@ -126,6 +127,15 @@ def test_a_sparse_tensor_is_refused(tmp_path):
 
 
 # A trainer's dictionary.
+
+
+def test_the_arguments_of_a_trainer_do_no_harm(tmp_path):
+    trainer = {"args": Namespace(lr=1e-3, name="run"), "model": random_tensors()}
+    path = write(trainer, tmp_path / "last.pt")
+    assert len(checkpoint.load(path)) == len(random_tensors())
+    trainer["args"].victim = Attack(tmp_path / "victim")
+    assert "wants to run" in problem_of(write(trainer, tmp_path / "last.pt"))
+    assert not (tmp_path / "victim").exists()
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """A model lies in a file, in a folder or in several files."""
 
 import json
+import os
 
 import numpy as np
 import pytest
@@ -103,3 +104,17 @@ def test_a_folder_without_a_model_says_what_there_is(tmp_path):
         (tmp_path / f"note-{number:02}.txt").touch()
     problem = problem_of(tmp_path)
     assert "note-07.txt, ...: name the file" in problem and "note-08" not in problem
+
+
+def test_what_trainers_put_beside_a_model_is_no_model(tmp_path):
+    write(random_tensors(), tmp_path / "model.safetensors")
+    for name in ("training_args.bin", "optimizer.pt", "scheduler.pt", "rng_state.pth"):
+        write({"step": torch.ones(1)}, tmp_path / name)
+    assert checkpoint.inspect(tmp_path).loads
+
+
+def test_a_path_that_can_not_be_is_one_sentence(tmp_path):
+    for path in (tmp_path / ("x" * 300), tmp_path / "nul\0", "/dev/null"):
+        assert problem_of(path)
+    os.mkfifo(tmp_path / "pipe")
+    assert "a pipe or a device" in problem_of(tmp_path / "pipe")

@@ -106,10 +106,12 @@ def load(path):
         problems += checks.find_bad_numbers(key, values)
         if not problems:  # of a file that is refused nothing is kept
             arrays[key] = values
+    version = checks.find_version(stored)
     if problems:
         advice = "Get the file again, or mend it: checkpoint.TABLE says what is in one."
-        raise CheckpointError(path, problems, advice)
-    table = TABLES[checks.find_version(stored)]
+        later = version not in (*TABLES, "unknown")
+        raise CheckpointError(path, problems, "" if later else advice)
+    table = TABLES[version]
     size = checks.sizes(stored, table)
     return {
         name: arrays[published].reshape(checks.wanted_shape(shape.strip("1"), size))

@@ -75,11 +75,8 @@ def find_problems(stored, tables):
     `tables` has a table for each version that can be loaded. No number is read.
     """
     version, table = find_version(stored), nearest(stored, tables)
-    if any(re.search(r"(^|\.)lora_", key) for key in stored):
-        return [
-            "it holds adapters (LoRA), which change the weights of another file: merge "
-            "them into that model, with the program that trained them, and load that"
-        ]
+    if other := other_than_weights(stored):
+        return [other]
     if version not in (*tables, "unknown"):
         problems = [
             f"this is {version_name(version)}: minimal.py and model.py read RWKV-4; "
@@ -89,12 +86,32 @@ def find_problems(stored, tables):
         problems = find_differences(stored, table)
     else:
         shown = ", ".join(list(stored)[:3]) or "none at all"
-        problems = [f"no RWKV has such tensors: {shown}"]
+        return [f"no RWKV has such tensors: {shown}"]
     return problems + [
         f"{key} is {tensor.dtype}, not float16, bfloat16 or float32"
         for key, tensor in stored.items()
         if tensor.dtype not in FLOATS
     ]
+
+
+def other_than_weights(stored):
+    """What tensors are that belong to a model and are not its weights; or ""."""
+    if any(re.search(r"(^|\.)lora_", key) for key in stored):
+        return (
+            "it holds adapters (LoRA), which change the weights of another file: merge "
+            "them into that model, with the program that trained them, and load that"
+        )
+    if set(stored) == {"state", "logits"}:
+        return (
+            "this is a state, which is what a model has read: states.load reads it, "
+            "with the weights of that model"
+        )
+    if stored and all(key.endswith(".time_state") for key in stored):
+        return (
+            "it holds states to begin with (time_state), which were trained for the "
+            "weights of another file: name that file"
+        )
+    return ""
 
 
 def nearest(stored, tables):
@@ -170,7 +187,7 @@ def find_bad_numbers(name, values):
 
 def find_oddities(stored, tables):
     """Where a file that can be read is not like published ones, as sentences."""
-    dtypes = {tensor.dtype for tensor in stored.values()}
+    dtypes = {tensor.dtype for tensor in stored.values() if tensor.read}
     oddities = []
     if "float64" in dtypes:
         oddities.append("float64 is rounded to float32 when it is read")

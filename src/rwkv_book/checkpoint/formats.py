@@ -8,6 +8,7 @@ Source: github.com/huggingface/safetensors for its format.
 import json
 import re
 import warnings
+from argparse import Namespace
 from collections.abc import Callable
 from math import prod
 from typing import NamedTuple
@@ -21,6 +22,7 @@ AS_NUMPY = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": "<u2"}
 
 # Where trainers put the weights among their other entries.
 WRAPPERS = ("state_dict", "model_state_dict", "model", "module", "weights", "params")
+HARMLESS = [Namespace]  # what many trainers keep beside the weights: names and values
 LAYER = re.compile(r"(?:^|\.)(?:blocks|layers)\.\d+\.")
 
 
@@ -30,11 +32,11 @@ class CheckpointError(ValueError):
     def __init__(self, path, problems, advice=""):
         self.problems = tuple(problems)
         if len(self.problems) == 1:
-            text = f"{printable(path)}: {self.problems[0]}"
+            text = f"{path}: {self.problems[0]}"
         else:
             listed = "".join(f"\n- {problem}" for problem in self.problems)
-            text = f"{printable(path)}: {len(self.problems)} problems{listed}"
-        super().__init__(f"{text}\n{advice}" if advice else text)
+            text = f"{path}: {len(self.problems)} problems{listed}"
+        super().__init__(printable(f"{text}\n{advice}" if advice else text))
 
 
 class Stored(NamedTuple):
@@ -95,11 +97,12 @@ def safetensors_header(path):
 def read_pytorch(path):
     """The Contents of a PyTorch file, a pickle: read without running any code in it."""
     import torch
+    from torch.serialization import safe_globals
 
     problem = "truncated, not a PyTorch file, or more than tensors (no code was run)"
     advice = "a checkpoint is tensors alone: get it again, from where you trust"
     try:
-        with warnings.catch_warnings(action="ignore"):
+        with warnings.catch_warnings(action="ignore"), safe_globals(HARMLESS):
             content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # a damaged pickle can raise anything
         found = re.search(r"nsupported (?:global: )?GLOBAL (\S+)", str(error))
@@ -148,6 +151,8 @@ def stored_tensor(value):
 
     if not isinstance(value, torch.Tensor) or value.layout != torch.strided:
         return Stored(f"no dense tensor but {type(value).__name__}", (), None)
+    if value.is_meta:
+        return Stored("a tensor without numbers", tuple(value.shape), None)
 
     def read():
         return value.detach().to(torch.float32, copy=True).contiguous().numpy()

@@ -60,9 +60,14 @@ def kind_of(path):
 def first_bytes(path):
     """The beginning of a file; CheckpointError where there is no file, or nothing."""
     try:
+        if path.exists() and not path.is_file():
+            problem = "a pipe or a device, not a file: write what it gives to a file"
+            raise CheckpointError(path, [problem])
         with open(path, "rb") as file:
             head = file.read(HEAD)
-    except (OSError, ValueError) as error:
+    except CheckpointError:
+        raise
+    except (OSError, ValueError) as error:  # a ValueError: no name of a file
         reason = getattr(error, "strerror", None) or error
         problem = f"can't be read, {reason}: check the path"
         raise CheckpointError(path, [problem]) from error

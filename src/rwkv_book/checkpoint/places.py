@@ -12,17 +12,27 @@ from rwkv_book.checkpoint import formats, kinds
 from rwkv_book.checkpoint.formats import CheckpointError, Contents
 
 SUFFIXES = (".safetensors", ".pth", ".pt", ".bin")
+# What trainers put beside a model.
+OTHERS = ("training_args", "optimizer", "scheduler", "scaler", "rng_state")
 SHOWN = 8  # names of a folder's files in an error
 
 
 def find(path):
     """The file that a path means: itself, or the one model of a folder."""
     path = Path(path)
-    if not path.is_dir():
-        return path
-    names = sorted(file.name for file in path.iterdir() if file.is_file())
+    try:
+        if not path.is_dir():
+            return path
+        names = sorted(file.name for file in path.iterdir() if file.is_file())
+    except OSError as error:
+        problem = f"can't be read, {error.strerror}: check the path"
+        raise CheckpointError(path, [problem]) from error
     indices = [name for name in names if name.endswith(".index.json")]
-    models = [name for name in names if Path(name).suffix.lower() in SUFFIXES]
+    models = [
+        name
+        for name in names
+        if Path(name).suffix.lower() in SUFFIXES and not name.startswith(OTHERS)
+    ]
     found = indices or models
     if len(found) == 1:
         return path / found[0]
@@ -37,6 +47,7 @@ def find(path):
 
 
 def listed(names):
+    """The first few of them, as text."""
     shown = [formats.printable(name) for name in names[:SHOWN]]
     return ", ".join(shown + ["..."] * (len(names) > SHOWN))
 

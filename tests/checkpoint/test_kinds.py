@@ -93,3 +93,17 @@ def test_a_name_does_not_matter(tmp_path, name, format):
     params = checkpoint.load(path)
     assert set(params) == set(map(our_name, tensors))
     assert checkpoint.inspect(path).deviations == ()
+
+
+@pytest.mark.parametrize(
+    "beginning", [b"PK", b"\x1f\x8b", b" \n\x01", b"<a\x01", b"BZh"]
+)
+def test_a_header_as_long_as_another_kind_begins_is_a_header(tmp_path, beginning):
+    """The first bytes of a .safetensors file are a number, and may be any."""
+    path = write(random_tensors(), tmp_path / "model.safetensors")
+    data, length = path.read_bytes(), int.from_bytes(beginning, "little")
+    end = 8 + int.from_bytes(data[:8], "little")
+    header = data[8:end].ljust(length)
+    assert len(header) == length
+    path.write_bytes(length.to_bytes(8, "little") + header + data[end:])
+    assert checkpoint.inspect(path).loads

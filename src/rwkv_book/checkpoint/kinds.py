@@ -49,24 +49,18 @@ OTHERS = (
 def kind_of(path):
     """SAFETENSORS, PYTORCH or INDEX; CheckpointError says what else a file is."""
     head = first_bytes(path)
-    problem = what_else(path, head)
-    if problem:
-        raise CheckpointError(path, [problem])
     if is_safetensors(head):
         return SAFETENSORS
+    if problem := what_else(path, head):
+        raise CheckpointError(path, [problem])
     return INDEX if head.lstrip().startswith(b"{") else PYTORCH
 
 
 def first_bytes(path):
     """The beginning of a file; CheckpointError where there is no file, or nothing."""
     try:
-        if path.exists() and not path.is_file():
-            problem = "a pipe or a device, not a file: write what it gives to a file"
-            raise CheckpointError(path, [problem])
         with open(path, "rb") as file:
             head = file.read(HEAD)
-    except CheckpointError:
-        raise
     except (OSError, ValueError) as error:  # a ValueError: no name of a file
         reason = getattr(error, "strerror", None) or error
         problem = f"can't be read, {reason}: check the path"
@@ -77,7 +71,10 @@ def first_bytes(path):
 
 
 def is_safetensors(head):
-    """Eight bytes that are the length of a header, which is JSON."""
+    """Eight bytes that are the length of a header, which is JSON.
+
+    To be asked first: some of them may be those with which a zip begins.
+    """
     length = int.from_bytes(head[:8], "little")
     return head[8:9] == b"{" and length <= 100_000_000
 
@@ -91,7 +88,7 @@ def what_else(path, head):
     if head.startswith(b"PK"):
         return what_zip(path)
     pickled = head[:1] == b"\x80" and head[1:2] <= b"\x05"
-    if is_safetensors(head) or pickled or start.startswith(b"{"):
+    if pickled or start.startswith(b"{"):
         return ""
     if head[:1] == b"\x08" and (path.suffix.lower() == ".onnx" or b"pytorch" in head):
         return (

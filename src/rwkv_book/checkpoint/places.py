@@ -21,8 +21,11 @@ def find(path):
     """The file that a path means: itself, or the one model of a folder."""
     path = Path(path)
     try:
-        if not path.is_dir():
+        if path.is_file() or not path.exists():
             return path
+        if not path.is_dir():
+            problem = "a pipe or a device, not a file: write what it gives to a file"
+            raise CheckpointError(path, [problem])
         names = sorted(file.name for file in path.iterdir() if file.is_file())
     except OSError as error:
         problem = f"can't be read, {error.strerror}: check the path"

@@ -1,11 +1,17 @@
 """A state in a file is the one that was saved, or an error that says all against it."""
 
+import os
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
+from helpers.disks import small_disk
+from safetensors import safe_open
 from safetensors.numpy import save_file
 
 from rwkv_book import checkpoint, states
+from rwkv_book.folders import DiskFull
 from rwkv_book.rwkv4 import minimal
 from rwkv_book.rwkv4.model import RWKV, Config
 from rwkv_book.rwkv4.wkv import WkvState
@@ -102,6 +108,48 @@ def test_a_file_is_hardly_larger_than_its_numbers(model, tmp_path):
     assert 0 < (tmp_path / "a").stat().st_size - numbers < 600
 
 
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_the_state_of_a_model_of_16_bits_is_kept(tmp_path, dtype):
+    exact = random_model().to(dtype)
+    tokens = some_tokens(exact)
+    saved = read_with_model(exact, tokens)
+    states.save(saved, tmp_path / "a", exact)
+    loaded = states.load(tmp_path / "a", exact)
+    assert torch.equal(loaded.state, saved.state)
+    assert loaded.state.dtype == saved.state.dtype
+    assert torch.equal(loaded.logits, saved.logits)
+    assert loaded.logits.dtype == saved.logits.dtype == dtype
+    exact(tokens, loaded.state)
+
+
+@pytest.mark.parametrize("umask", [0o022, 0o077, 0o002])
+def test_others_may_read_a_state_as_the_umask_says(model, tmp_path, umask):
+    reading, before = read_with_model(model, some_tokens(model)), os.umask(umask)
+    try:
+        states.save(reading, tmp_path / "a", model)
+    finally:
+        os.umask(before)
+    assert (tmp_path / "a").stat().st_mode & 0o777 == 0o666 & ~umask
+
+
+def test_a_full_disk_keeps_nothing_of_a_state(model, tmp_path):
+    reading = read_with_model(model, some_tokens(model))
+    with small_disk(tmp_path / "disk", kibibytes=8) as disk:
+        (disk / "filler").write_bytes(bytes(8000))
+        with pytest.raises(DiskFull, match="no space left for "):
+            states.save(reading, disk / "a", model)
+        assert [file.name for file in disk.iterdir()] == ["filler"]
+
+
+def test_names_and_notes_that_are_not_utf_8_are_kept(model, tmp_path):
+    name = os.fsdecode(b"m\xfcll")
+    reading = replace(read_with_model(model, some_tokens(model)), note=f"read {name}")
+    states.save(reading, tmp_path / name, model)
+    loaded = states.load(tmp_path / name, model)
+    assert torch.equal(loaded.state, reading.state)
+    assert loaded.note == "read m\\udcfcll"
+
+
 # Fingerprints
 
 
@@ -154,7 +202,7 @@ def test_a_file_without_our_tensors_and_metadata_is_refused(model, tmp_path):
         states.load(tmp_path / "a", model)
     found = str(error.value)
     for part in (
-        "unexpected tensors: else",
+        "unexpected tensors (1): else",
         "no tensor state",
         "no tensor logits",
         "no tokens were read",
@@ -178,6 +226,45 @@ def test_a_truncated_file_is_refused(model, tmp_path):
     (tmp_path / "a").write_bytes(whole[:-10])
     with pytest.raises(StateError, match="can be read"):
         states.load(tmp_path / "a", model)
+
+
+def test_a_damaged_head_is_refused_or_read_and_nothing_else_happens(model, tmp_path):
+    states.save(read_with_model(model, some_tokens(model)), tmp_path / "a", model)
+    whole, rng, refused = (tmp_path / "a").read_bytes(), np.random.default_rng(0), 0
+    end = 8 + int.from_bytes(whole[:8], "little")
+    for _ in range(300):
+        damaged = bytearray(whole)
+        damaged[rng.integers(8, end)] = rng.integers(256)
+        (tmp_path / "a").write_bytes(damaged)
+        try:
+            states.load(tmp_path / "a", model)
+        except StateError:
+            refused += 1
+    assert refused > 200
+
+
+@pytest.mark.parametrize("tokens", ["-1", "1.5", "", "9" * 5000, "\u0663", " 7"])
+def test_a_number_of_tokens_that_is_none_is_refused(model, tmp_path, tokens):
+    states.save(read_with_model(model, some_tokens(model)), tmp_path / "a", model)
+    with safe_open(tmp_path / "a", "numpy") as file:
+        metadata = file.metadata() | {"tokens": tokens}
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    save_file(tensors, tmp_path / "a", metadata)
+    with pytest.raises(StateError, match=r"its metadata say that .* tokens were read"):
+        states.load(tmp_path / "a", model)
+
+
+@pytest.mark.parametrize("tokens", [-1, 1.5, "7", None])
+def test_a_number_of_tokens_that_is_none_is_not_saved(model, tmp_path, tokens):
+    reading = replace(read_with_model(model, some_tokens(model)), tokens=tokens)
+    with pytest.raises(StateError, match="tokens can't have been read"):
+        states.save(reading, tmp_path / "a", model)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_file_of_a_model_is_no_state(model):
+    with pytest.raises(StateError, match=r"unexpected tensors \(\d+\): .*, \.\.\.\n"):
+        states.load(checkpoint.shipped(), model)
 
 
 @pytest.mark.parametrize("row", range(5))

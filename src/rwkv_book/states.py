@@ -8,6 +8,7 @@ read: the parameters of `minimal.py`, or a `model.RWKV`. Both use the same files
 """
 
 import hashlib
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,10 +17,12 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
-from rwkv_book.checkpoint import CheckpointError
+from rwkv_book import folders
+from rwkv_book.checkpoint.formats import CheckpointError, printable
 from rwkv_book.rwkv4 import minimal
 
 SUMS = slice(1, 4)  # the rows num, den, log_scale of a layer; the others are x_prev
+TENSORS = ("state", "logits")  # what a file holds
 
 
 @dataclass(frozen=True)
@@ -51,31 +54,43 @@ def fingerprint(weights):
 
 
 def save(reading, path, weights):
-    """Write one text's reading as .safetensors; StateError if it isn't of `weights`."""
+    """Write one text's reading as .safetensors.
+
+    StateError if it isn't of `weights`, DiskFull where no space is left; then there is
+    no file. The numbers of a bfloat16 or float16 model are kept in float32.
+    """
     state, logits = as_numpy(reading.state), as_numpy(reading.logits)
     if state.ndim == 4 and len(state) == len(logits) == 1:  # a batch of one text
         state, logits = state[0], logits[0]
     tensors = {"state": state, "logits": logits}
-    if problems := find_problems(tensors, weights):
+    problems = find_problems(tensors, weights)
+    if not isinstance(reading.tokens, (int, np.integer)) or reading.tokens < 0:
+        problems.append(f"{reading.tokens!r} tokens can't have been read")
+    if problems:
         raise StateError(path, problems, "one text at a time: state[i : i + 1]")
     metadata = {
         "holds": "a state of RWKV-4",
-        "tokens": str(reading.tokens),
+        "tokens": str(int(reading.tokens)),
         "weights": fingerprint(weights),
-        "note": reading.note,
+        "note": printable(reading.note),
     }
     tensors = {name: np.ascontiguousarray(values) for name, values in tensors.items()}
-    save_file(tensors, path, metadata)
+    with folders.whole(path) as part:
+        save_file(tensors, part, metadata)
 
 
 def load(path, weights):
     """The Reading in a file, in the form that suits `weights`; StateError."""
     path = Path(path)
-    tensors, metadata = read(path)
+    tensors, others, metadata = read(path)
     problems = find_problems(tensors, weights)
+    if others:
+        shown = ", ".join(others[:3]) + ", ..." * (len(others) > 3)
+        problems.insert(0, f"unexpected tensors ({len(others)}): {shown}")
     tokens, made_by = metadata.get("tokens", ""), metadata.get("weights", "")
-    if not tokens.isdecimal():
-        problems.append(f"its metadata say that {tokens or 'no'} tokens were read")
+    if not re.fullmatch("[0-9]{1,18}", tokens):
+        shown = tokens[:18] or "no"
+        problems.append(f"its metadata say that {shown} tokens were read")
     if made_by != (ours := fingerprint(weights)):
         by = f"weights {made_by[:8]}" if made_by else "weights that it does not name"
         problems.append(
@@ -88,6 +103,7 @@ def load(path, weights):
         import torch
 
         state, logits = torch.from_numpy(state)[None], torch.from_numpy(logits)[None]
+        logits = logits.to(weights.head.weight.dtype)
     return Reading(state, logits, int(tokens), metadata.get("note", ""))
 
 
@@ -128,17 +144,26 @@ def arrays(weights):
 
 
 def as_numpy(values):
-    """A tensor's numbers, without its gradient; anything else as an array."""
-    return values.detach().cpu().numpy() if hasattr(values, "detach") else values
+    """A tensor's numbers, without its gradient; anything else as an array.
+
+    Those of 16 bits become float32, which holds each of them exactly: NumPy knows no
+    bfloat16.
+    """
+    if hasattr(values, "detach"):
+        values = values.detach().cpu()
+        values = (values.float() if values.itemsize == 2 else values).numpy()
+    return np.asarray(values)
 
 
 def read(path):
-    """The tensors {name: array} of a .safetensors file and its metadata; StateError."""
+    """A file's {name: array}, the names of other tensors, its metadata; StateError."""
     try:
         with safe_open(path, "numpy") as file:
-            names = list(file.keys())
-            return {n: file.get_tensor(n) for n in names}, file.metadata() or {}
-    except (SafetensorError, OSError, TypeError) as error:
+            names = sorted(file.keys())
+            tensors = {n: file.get_tensor(n) for n in names if n in TENSORS}
+            others = [printable(name) for name in names if name not in TENSORS]
+            return tensors, others, file.metadata() or {}
+    except (SafetensorError, OSError, ValueError, TypeError) as error:
         problem = f"no .safetensors file that can be read ({error})"
         raise StateError(path, [problem]) from error
 
@@ -156,8 +181,6 @@ def find_problems(tensors, weights):
     known = named["embedding.weight"].dtype
     dtype = known if known == np.float64 else np.dtype(np.float32)
     problems = []
-    if others := sorted(set(tensors) - set(wanted)):
-        problems.append(f"unexpected tensors: {', '.join(others)}")
     for name, shape in wanted.items():
         if name not in tensors:
             problems.append(f"there is no tensor {name}")

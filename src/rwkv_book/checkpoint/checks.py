@@ -1,0 +1,207 @@
+"""What is in a file: which RWKV, of which sizes, and all that is wrong with it.
+
+Tensors come under their published names, {name: Stored}. A version's `table` has rows
+(our name, published name, shape), with {} for a layer, as in `rwkv4/names.py`.
+Sources: github.com/BlinkDL/RWKV-LM and github.com/BlinkDL/ChatRWKV, for how the
+versions differ.
+"""
+
+import re
+from collections import Counter
+
+import numpy as np
+
+from rwkv_book.checkpoint.formats import FLOATS
+
+HEAD, EMBEDDING = "head.weight", "emb.weight"
+
+
+def find_version(stored):
+    """Which RWKV has these names: "4", "5.0", "5.1", "5.2", "6", "7" or "unknown"."""
+    parts = {re.sub(r"^blocks\.\d+\.", "", key): stored[key] for key in stored}
+    if "att.k_k" in parts or "att.r_k" in parts:
+        return "7"
+    if any("time_maa" in part or part.startswith("att.x_proj.") for part in parts):
+        return "6"
+    if any(part.startswith("att.ln_x.") for part in parts):
+        decay = parts["att.time_decay"].shape if "att.time_decay" in parts else ()
+        if len(decay) > 1 and decay[1] > 1:
+            return "5.2"
+        return "5.1" if "att.gate.weight" in parts else "5.0"
+    return "4" if any("time_mix" in part for part in parts) else "unknown"
+
+
+def version_name(version):
+    """RWKV-6 (Finch) for "6": versions from 5.2 on are called after birds."""
+    birds = {"5.2": " (Eagle)", "6": " (Finch)", "7": " (Goose)"}
+    if version == "unknown":
+        return version
+    return f"RWKV-{version}{birds.get(version, '')}"
+
+
+def find_layers(stored):
+    """The numbers of the layers that have a tensor of their own, in order."""
+    numbers = (re.match(r"blocks\.(0|[1-9]\d{0,5})\.(?!ln0)", key) for key in stored)
+    return sorted({int(number[1]) for number in numbers if number})
+
+
+def rows_of(stored, table):
+    """The table with the layers at hand put in: (our name, published name, shape)."""
+    layers = [f"blocks.{number}." for number in find_layers(stored)]
+    for name, published, shape in table:
+        for layer in layers if "{}" in name else [""]:
+            yield name.format(layer), published.format(layer), shape
+
+
+def sizes(stored, table):
+    """What V, C and F are, by vote of the tensors: one that differs is then the odd."""
+    votes = {}
+    for _, published, shape in rows_of(stored, table):
+        found = stored[published].shape if published in stored else ()
+        if len(found) == len(shape):
+            for letter, size in zip(shape, found, strict=True):
+                votes.setdefault(letter, Counter())[size] += 1
+    return {letter: count.most_common(1)[0][0] for letter, count in votes.items()}
+
+
+def wanted_shape(letters, size):
+    """(1, 1, 768) for "11C"; a letter that no tensor tells the size of stays one."""
+    return tuple(1 if letter == "1" else size.get(letter, letter) for letter in letters)
+
+
+def find_problems(stored, tables):
+    """All that keeps these tensors from being a whole RWKV, as sentences.
+
+    `tables` has a table for each version that can be loaded. No number is read.
+    """
+    version, table = find_version(stored), nearest(stored, tables)
+    if other := other_than_weights(stored):
+        return [other]
+    if version not in (*tables, "unknown"):
+        problems = [
+            f"this is {version_name(version)}: minimal.py and model.py read RWKV-4; "
+            "the package rwkv from PyPI runs the later ones"
+        ]
+    elif table:
+        problems = find_differences(stored, table)
+    else:
+        shown = ", ".join(list(stored)[:3]) or "none at all"
+        return [f"no RWKV has such tensors: {shown}"]
+    return problems + [
+        f"{key} is {tensor.dtype}, not float16, bfloat16 or float32"
+        for key, tensor in stored.items()
+        if tensor.dtype not in FLOATS
+    ]
+
+
+def other_than_weights(stored):
+    """What tensors are that belong to a model and are not its weights; or ""."""
+    if any(re.search(r"(^|\.)lora_", key) for key in stored):
+        return (
+            "it holds adapters (LoRA), which change the weights of another file: merge "
+            "them into that model, with the program that trained them, and load that"
+        )
+    if set(stored) == {"state", "logits"}:
+        return (
+            "this is a state, which is what a model has read: states.load reads it, "
+            "with the weights of that model"
+        )
+    if stored and all(key.endswith(".time_state") for key in stored):
+        return (
+            "it holds states to begin with (time_state), which were trained for the "
+            "weights of another file: name that file"
+        )
+    return ""
+
+
+def nearest(stored, tables):
+    """The table of the version at hand, or else that with most of its names; or ()."""
+    if (version := find_version(stored)) in tables:
+        return tables[version]
+    known = {
+        version: sum(name in stored for _, name, _ in rows_of(stored, table))
+        for version, table in tables.items()
+    }
+    best = max(known, key=known.get)
+    return tables[best] if known[best] else ()
+
+
+def find_differences(stored, table):
+    """Missing, unexpected and mis-shaped tensors, against a table, as sentences."""
+    size, layers = sizes(stored, table), find_layers(stored)
+    rows = list(rows_of(stored, table))
+    problems = [] if layers else ["there is no layer in it"]
+    for before, after in zip([-1, *layers], layers, strict=False):
+        if after == before + 2:
+            problems.append(f"layer {before + 1} is missing")
+        elif after > before + 2:
+            problems.append(f"layers {before + 1} to {after - 1} are missing")
+    missing = [published for _, published, _ in rows if published not in stored]
+    if missing:
+        problems.append(f"missing tensors ({len(missing)}): {', '.join(missing)}")
+    known = {published for _, published, _ in rows}
+    others = [key for key in stored if key not in known]
+    if others:
+        problems.append(f"unexpected tensors ({len(others)}): {', '.join(others)}")
+    if 0 in size.values():
+        problems.append("tensors without any number in them")
+    if padded := find_padding(stored):
+        problems.append(padded)
+    for _, published, letters in rows:
+        wanted = wanted_shape(letters, size)
+        found = stored[published].shape if published in stored else wanted
+        if padded and published in (HEAD, EMBEDDING):
+            continue
+        if not same_shape(published, found, wanted):
+            axes = ",".join(letters)
+            problems.append(f"{published} has shape {found}, not ({axes}) = {wanted}")
+    return problems
+
+
+def find_padding(stored):
+    """What to say where the two ends of a model know of different vocabularies."""
+    ends = [stored[name].shape for name in (EMBEDDING, HEAD) if name in stored]
+    if [len(shape) for shape in ends] != [2, 2] or ends[0] == ends[1]:
+        return ""
+    (tokens, width), (scores, columns) = ends
+    if width != columns or tokens == scores:
+        return ""
+    return (
+        f"{EMBEDDING} has {tokens} tokens and {HEAD} {scores}: if rows were added to "
+        "one of them, cut it, or add as many to the other"
+    )
+
+
+def same_shape(published, found, wanted):
+    """Whether two shapes are one; in time_* vectors axes of length 1 don't count."""
+    if ".time_" in published:
+        return [n for n in found if n != 1] == [n for n in wanted if n != 1]
+    return found == wanted
+
+
+def find_bad_numbers(name, values):
+    """NaN and infinite numbers in a tensor, in a list of at most one sentence."""
+    wrong = np.count_nonzero(~np.isfinite(values))
+    return [f"{name} has NaN or infinite numbers ({wrong})"] if wrong else []
+
+
+def find_oddities(stored, tables):
+    """Where a file that can be read is not like published ones, as sentences."""
+    dtypes = {tensor.dtype for tensor in stored.values() if tensor.read}
+    oddities = []
+    if "float64" in dtypes:
+        oddities.append("float64 is rounded to float32 when it is read")
+    if len(dtypes) > 1:
+        oddities.append(f"numbers of {len(dtypes)} kinds: {', '.join(sorted(dtypes))}")
+    table = tables.get(find_version(stored), ())
+    size = sizes(stored, table)
+    squeezed = [
+        published
+        for _, published, letters in rows_of(stored, table)
+        if published in stored
+        and stored[published].shape != wanted_shape(letters, size)
+        and same_shape(published, stored[published].shape, wanted_shape(letters, size))
+    ]
+    if squeezed:
+        oddities.append(f"other axes of length 1 than usual: {', '.join(squeezed)}")
+    return oddities

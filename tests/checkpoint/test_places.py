@@ -1,0 +1,120 @@
+"""A model lies in a file, in a folder or in several files."""
+
+import json
+import os
+
+import numpy as np
+import pytest
+import safetensors.torch
+import torch
+from helpers.files import later_version, problem_of, problems_of, write
+from helpers.published import random_tensors
+
+from rwkv_book import checkpoint
+
+
+def test_a_folder_is_not_a_file(tmp_path):
+    (problem,) = problems_of(tmp_path)
+    assert "folder" in problem and ".safetensors" in problem
+
+
+def shards(folder, tensors, suffix=".safetensors"):
+    """A model in three files and their index, as transformers writes them."""
+    where = {}
+    for number, names in enumerate(np.array_split(list(tensors), 3), 1):
+        file = f"model-{number:05}-of-00003{suffix}"
+        write({str(name): tensors[str(name)] for name in names}, folder / file)
+        where |= {str(name): file for name in names}
+    index = folder / f"model{suffix}.index.json"
+    content = {"metadata": {"total_size": 1}, "weight_map": where}
+    index.write_text(json.dumps(content))
+    return index
+
+
+@pytest.mark.parametrize("suffix", [".safetensors", ".bin"])
+def test_a_model_in_several_files_is_read_by_its_index_or_its_folder(tmp_path, suffix):
+    tensors = random_tensors()
+    index = shards(tmp_path, tensors, suffix)
+    whole = checkpoint.load(write(tensors, tmp_path / "whole.pth"))
+    (tmp_path / "whole.pth").unlink()
+    for path in (index, tmp_path):
+        params = checkpoint.load(path)
+        assert list(params) == list(whole)
+        for name, values in params.items():
+            np.testing.assert_array_equal(values, whole[name])
+        report = checkpoint.inspect(path)
+        assert report.loads and report.version == "4" and report.layers == 3
+        files = tmp_path.glob(f"model-*{suffix}")
+        assert report.file_bytes == sum(file.stat().st_size for file in files)
+        assert checkpoint.metadata(path) == {}
+
+
+def test_a_later_version_in_several_files_is_recognised(tmp_path):
+    shards(tmp_path, later_version("7"))
+    assert checkpoint.inspect(tmp_path).version == "7"
+    assert "this is RWKV-7" in problem_of(tmp_path)
+
+
+def test_missing_parts_of_a_model_are_named(tmp_path):
+    index = shards(tmp_path, random_tensors())
+    middle = tmp_path / "model-00002-of-00003.safetensors"
+    middle.unlink()
+    problem = problem_of(index)
+    assert "1 of the 3 files that it names are missing" in problem
+    assert middle.name in problem
+    safetensors.torch.save_file({"other": torch.ones(2)}, middle)
+    assert "tensors are not where it says" in problem_of(index)
+
+
+@pytest.mark.parametrize("name", ["../model.safetensors", "/etc/passwd", 3, None, ""])
+def test_an_index_names_only_files_beside_it(tmp_path, name):
+    index = tmp_path / "model.safetensors.index.json"
+    index.write_text(json.dumps({"weight_map": {"emb.weight": name}}))
+    assert problem_of(index)
+
+
+def test_an_index_of_indices_is_refused(tmp_path):
+    index = tmp_path / "model.safetensors.index.json"
+    index.write_text(json.dumps({"weight_map": {"emb.weight": index.name}}))
+    with pytest.raises(checkpoint.CheckpointError, match="should be weights"):
+        checkpoint.load(index)
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "model.pth", "PYTORCH.BIN"])
+def test_a_folder_with_one_model_is_that_model(tmp_path, name):
+    (tmp_path / "config.json").write_text("{}")
+    write(random_tensors(), tmp_path / "written.pth").rename(tmp_path / name)
+    if name.endswith(".safetensors"):
+        write(random_tensors(), tmp_path / name)
+    assert len(checkpoint.load(tmp_path)) == len(random_tensors())
+    report = checkpoint.inspect(tmp_path)
+    assert report.loads and report.path == tmp_path
+    assert report.file_bytes == (tmp_path / name).stat().st_size
+
+
+def test_a_folder_with_several_models_lists_them(tmp_path):
+    for name in ("model.safetensors", "checkpoint.pt"):
+        write(random_tensors(), tmp_path / name)
+    problem = problem_of(tmp_path)
+    assert "holds checkpoint.pt, model.safetensors: name one of them" in problem
+
+
+def test_a_folder_without_a_model_says_what_there_is(tmp_path):
+    for number in range(20):
+        (tmp_path / f"note-{number:02}.txt").touch()
+    problem = problem_of(tmp_path)
+    assert "note-07.txt, ...: name the file" in problem and "note-08" not in problem
+
+
+def test_what_trainers_put_beside_a_model_is_no_model(tmp_path):
+    write(random_tensors(), tmp_path / "model.safetensors")
+    for name in ("training_args.bin", "optimizer.pt", "scheduler.pt", "rng_state.pth"):
+        write({"step": torch.ones(1)}, tmp_path / name)
+    assert checkpoint.inspect(tmp_path).loads
+
+
+def test_a_path_that_can_not_be_is_one_sentence(tmp_path):
+    for path in (tmp_path / ("x" * 300), tmp_path / "nul\0", "/dev/null"):
+        assert problem_of(path)
+    os.mkfifo(tmp_path / "pipe")
+    assert "a pipe or a device" in problem_of(tmp_path / "pipe")

@@ -14,7 +14,9 @@ from functools import partial
 import measure
 import torch
 
-from rwkv_book.rwkv4.fused import cut, wkv_fused
+from rwkv_book.compiled.roofline import read_bandwidth
+from rwkv_book.rwkv4.fused import wkv_fused
+from rwkv_book.rwkv4.kernels import cut
 
 SHAPES = {
     "cpu": [(1, 4096, 16), (1, 1024, 768)],
@@ -38,7 +40,7 @@ def rows_for(device, dtype, shape, rounds, speed):
         out, _ = wkv_fused(*leaves, chunks=chunks)
         return out, *torch.autograd.grad(out, leaves, grad)
 
-    chosen, _ = cut(key, 0)
+    chosen, _ = cut(key)
     most = min(1024, shape[1] // 16)
     counts = sorted({chosen, *(2**n for n in range(most.bit_length()))})
     jobs = {chunks: partial(both_ways, chunks) for chunks in counts}
@@ -68,7 +70,7 @@ if __name__ == "__main__":
     parser.add_argument("--rounds", type=int, default=9)
     options = parser.parse_args()
     torch.manual_seed(0)
-    speed, rows = measure.bandwidth(options.device), []
+    speed, rows = read_bandwidth(options.device), []
     dtype = getattr(torch, options.dtype)
     for shape in SHAPES[options.device]:
         new = rows_for(options.device, dtype, shape, options.rounds, speed)

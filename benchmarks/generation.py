@@ -21,6 +21,7 @@ import numpy as np
 import torch
 
 from rwkv_book import checkpoint
+from rwkv_book.compiled.roofline import peak_flops, read_bandwidth
 from rwkv_book.rwkv4 import minimal
 from rwkv_book.rwkv4.fused import wkv_fused
 from rwkv_book.rwkv4.model import RWKV
@@ -122,7 +123,7 @@ if __name__ == "__main__":
     parser.add_argument("--tokens", type=int, default=16)
     options = parser.parse_args()
     torch.set_grad_enabled(False)
-    speed, rate = measure.bandwidth(), measure.multiplication_rate()
+    speed, rate = read_bandwidth(), peak_flops(size=2048)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "random.pth"
         tensors = random_tensors(**SHAPE)

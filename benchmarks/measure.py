@@ -1,19 +1,19 @@
-"""What every benchmark here does alike: rounds, medians, floors, a table, a record."""
+"""What every benchmark here does alike: rounds, medians, a table, a record."""
 
 import json
 import platform
 import re
 import statistics
 import subprocess
-import time
 from datetime import date
 from importlib.metadata import version
 from pathlib import Path
 
 import torch
 
+from rwkv_book.compiled.roofline import one_time
+
 ROOT = Path(__file__).parent.parent
-LARGER_THAN_A_CACHE = 2**28  # bytes
 
 
 def time_in_rounds(jobs, rounds, device="cpu"):
@@ -22,54 +22,19 @@ def time_in_rounds(jobs, rounds, device="cpu"):
     All jobs take a turn in every round, from the last to the first in every other one,
     so that a neighbour's noise or a warmer chip is shared. Each runs once before.
     """
-    timer = time_on_gpu if device == "cuda" else time_on_cpu
     for job in jobs.values():
         job()
     seconds = {name: [] for name in jobs}
     for turn in range(rounds):
         for name in list(jobs)[:: -1 if turn % 2 else 1]:
-            seconds[name].append(timer(jobs[name]))
+            seconds[name].append(one_time(jobs[name], device))
     return seconds
-
-
-def time_on_cpu(job):
-    start = time.perf_counter()
-    job()
-    return time.perf_counter() - start
-
-
-def time_on_gpu(job):
-    """Between two events, after the L2 cache was filled with something else."""
-    torch.empty(LARGER_THAN_A_CACHE, dtype=torch.uint8, device="cuda").zero_()
-    start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
-    start.record()
-    job()
-    end.record()
-    end.synchronize()
-    return start.elapsed_time(end) / 1000
 
 
 def median_ratio(seconds, name, to):
     """How many times as long as `to`: the median of the ratios inside the rounds."""
     pairs = zip(seconds[name], seconds[to], strict=True)
     return statistics.median(one / other for one, other in pairs)
-
-
-def bandwidth(device="cpu"):
-    """Bytes a second that can be read: the better of a sum and a matrix by a vector."""
-    matrix = torch.ones(LARGER_THAN_A_CACHE // 4096, 1024, device=device)
-    vector = torch.ones(1024, device=device)
-    jobs = {"sum": matrix.sum, "product": lambda: matrix @ vector}
-    seconds = time_in_rounds(jobs, 5, device)
-    return LARGER_THAN_A_CACHE / min(min(times) for times in seconds.values())
-
-
-def multiplication_rate(device="cpu", dtype=torch.float32):
-    """Floating point operations a second in the product of two large matrices."""
-    size = 8192 if device == "cuda" else 2048
-    matrix = torch.ones(size, size, device=device, dtype=dtype)
-    (times,) = time_in_rounds({"": lambda: matrix @ matrix}, 5, device).values()
-    return 2 * size**3 / min(times)
 
 
 def print_table(rows):

@@ -19,7 +19,7 @@ TESTS = [
     "-q",
     "-m",
     "cuda",
-    str(HERE.parent / "tests" / "test_fused.py"),
+    str(HERE.parent / "tests" / "rwkv4" / "test_fused.py"),
 ]
 STEPS = [
     (120, [str(HERE / "operator_forms.py"), "--device=cuda", "--dtype=bfloat16"]),

@@ -16,7 +16,9 @@ import measure
 import torch
 from torch.nn.functional import scaled_dot_product_attention
 
-from rwkv_book.rwkv4.fused import cut, wkv_fused
+from rwkv_book.compiled.roofline import read_bandwidth
+from rwkv_book.rwkv4.fused import wkv_fused
+from rwkv_book.rwkv4.kernels import cut
 from rwkv_book.rwkv4.wkv import wkv_attention, wkv_chunked, wkv_recurrent, wkv_scan
 
 SHAPES = {
@@ -126,7 +128,7 @@ def rows_for(device, dtype, shape, rounds, speed):
                     "form": name,
                     "direction": direction,
                     "(B,T,C)": f"{batch},{length},{channels}",
-                    "chunks": cut(key, 0)[0] if name == "fused" else "",
+                    "chunks": cut(key)[0] if name == "fused" else "",
                     "ms": statistics.median(seconds[name]) * 1e3,
                     "× fused": measure.median_ratio(seconds, name, "fused"),
                     "floor ms": floor * 1e3,
@@ -144,7 +146,7 @@ if __name__ == "__main__":
     options = parser.parse_args()
     dtype = getattr(torch, options.dtype or "float32")
     torch.manual_seed(0)
-    speed = measure.bandwidth(options.device)
+    speed = read_bandwidth(options.device)
     print(f"memory is read at {speed / 1e9:.1f} GB/s\n")
     rows = []
     for shape in SHAPES[options.device]:

@@ -14,6 +14,7 @@ import measure
 import torch
 from torch.nn.functional import cross_entropy
 
+from rwkv_book.compiled.roofline import peak_flops
 from rwkv_book.rwkv4.fused import wkv_fused
 from rwkv_book.rwkv4.model import RWKV, Config
 from rwkv_book.rwkv4.wkv import wkv_chunked, wkv_scan
@@ -83,7 +84,8 @@ if __name__ == "__main__":
     parser.add_argument("--device", choices=SIZES, default="cpu")
     parser.add_argument("--rounds", type=int, default=5)
     options = parser.parse_args()
-    rate, rows = measure.multiplication_rate(options.device), []
+    size = 8192 if options.device == "cuda" else 2048
+    rate, rows = peak_flops(options.device, size), []
     print(f"matrices multiply at {rate / 1e9:.0f} GFLOP/s\n")
     for size, shape in SIZES[options.device]:
         new = rows_for(size, shape, options.device, options.rounds, rate)

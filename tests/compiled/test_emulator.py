@@ -1,92 +1,38 @@
-"""The emulated threads compute the operator, and sit where those of wkv.cu sit."""
-
-import ctypes
-import shutil
+"""The machine gives every slot one thread, and every thread its slot, to the end."""
 
 import pytest
-import torch
 
-from rwkv_book.compiled import cpu, emulator, source
-from rwkv_book.rwkv4.wkv import wkv_attention
-
-needs_compiler = pytest.mark.skipif(not shutil.which("g++"), reason="needs g++")
+from rwkv_book.compiled.emulator import run_kernels
 
 
-def arguments(length, channels=3, batch=2, scale=1):
-    generator = torch.Generator().manual_seed(0)
-    decay_rate = torch.rand(channels, generator=generator)
-    bonus = torch.randn(channels, generator=generator)
-    key, value = torch.randn(2, batch, length, channels, generator=generator)
-    return decay_rate, bonus, scale * key, value
+def count(at, memory):
+    """A thread that reads as many things as its place says."""
+    for n in range(at):
+        memory.append((at, n))
+        yield n
 
 
-@pytest.mark.parametrize("scale", [1, 300])
-@pytest.mark.parametrize("slots", [1, 5, 1000])
-@pytest.mark.parametrize(("length", "chunks"), [(1, 1), (17, 1), (64, 4), (70, 3)])
-def test_the_threads_compute_the_operator(length, chunks, slots, scale):
-    tensors = [x.double() for x in arguments(length, scale=scale)]
-    wanted, _ = wkv_attention(*tensors)
-    for lanes in (1, 2, 4):
-        found, _ = emulator.run(*tensors, chunks, slots, lanes)
-        assert torch.allclose(found, wanted, rtol=0, atol=1e-10)
+def test_every_thread_reads_everything_whatever_the_slots():
+    for slots in (1, 2, 5):
+        memory = []
+        turns = run_kernels([(count, [3, 0, 2, 4])], memory, slots)
+        assert sorted(memory) == [(at, n) for at in (2, 3, 4) for n in range(at)]
+        assert [(turn.at, turn.read) for turn in turns] == memory
+        assert max(turn.slot for turn in turns) < slots
 
 
-def test_every_token_is_read_once_without_chunks_and_nearly_twice_with_them():
-    for chunks, reads in ((1, 64), (4, 64 + 48)):
-        _, steps = emulator.run(*arguments(64), chunks)
-        read = [(s.kernel, s.at, s.token) for s in steps if s.token is not None]
-        assert len(read) == len(set(read)) == 2 * 3 * reads
-
-
-def test_a_slot_has_one_thread_and_a_thread_keeps_its_slot():
-    _, steps = emulator.run(*arguments(64), chunks=4, slots=5)
-    assert len({(s.tick, s.slot) for s in steps}) == len(steps)
-    assert len({(s.kernel, s.thread, s.slot) for s in steps}) == len(
-        {(s.kernel, s.thread) for s in steps}
-    )
+def test_a_thread_that_ends_makes_room_for_the_next():
+    turns = run_kernels([(count, [1, 3, 1, 0, 2])], [], slots=2)
+    found = [(turn.tick, turn.slot, turn.thread) for turn in turns]
+    assert found[:4] == [(0, 0, 0), (0, 1, 1), (1, 0, 2), (1, 1, 1)]
+    assert found[4:] == [(2, 0, 4), (2, 1, 1), (3, 0, 4)]
 
 
 def test_a_kernel_begins_when_the_one_before_has_ended():
-    _, steps = emulator.run(*arguments(64), chunks=4, slots=5)
-    ticks = {}
-    for step in steps:
-        ticks.setdefault(step.kernel, []).append(step.tick)
-    assert list(ticks) == ["sum_chunks", "scan_chunks", "forward"]
-    assert max(ticks["sum_chunks"]) + 1 == min(ticks["scan_chunks"])
-    assert max(ticks["scan_chunks"]) + 1 == min(ticks["forward"])
-
-
-@pytest.mark.parametrize(("chunks", "ticks"), [(1, 64), (2, 65), (4, 16 + 3 + 16)])
-def test_with_slots_enough_a_chunk_takes_as_long_as_its_tokens(chunks, ticks):
-    _, steps = emulator.run(*arguments(64), chunks, slots=1000)
-    assert steps[-1].tick + 1 == ticks
-
-
-def test_with_one_slot_the_ticks_are_the_steps():
-    _, steps = emulator.run(*arguments(32), chunks=2, slots=1)
-    assert [step.tick for step in steps] == list(range(len(steps)))
+    turns = run_kernels([(count, [3, 1]), (count, [2])], [], slots=2)
+    assert [turn.tick for turn in turns] == [0, 0, 1, 2, 3, 4]
 
 
 def test_without_slots_it_says_so():
-    with pytest.raises(ValueError, match="slots and lanes must be at least 1, got 0"):
-        emulator.run(*arguments(1), slots=0)
-
-
-WHERE = """
-extern "C" int where(index thread, index chunks, index C, index* found) {
-  Place at = place(thread, chunks, C);
-  found[0] = at.batch; found[1] = at.chunk; found[2] = at.channel; found[3] = at.lanes;
-  return LANES;
-}
-"""
-
-
-@needs_compiler
-def test_a_thread_is_where_the_source_says():
-    with source.compiled_from(source.source() + WHERE):
-        where = cpu.library("float").where
-        for channels in (1, 15, 16, 50):
-            for thread in range(40):
-                found = (ctypes.c_longlong * 4)()
-                lanes = where(*map(ctypes.c_longlong, (thread, 3, channels)), found)
-                assert tuple(found) == emulator.place(thread, 3, channels, lanes)
+    with pytest.raises(ValueError, match="slots must be at least 1, got 0"):
+        run_kernels([(count, [1])], [], slots=0)

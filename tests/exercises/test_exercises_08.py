@@ -4,8 +4,9 @@ import shutil
 
 import pytest
 
-from rwkv_book.compiled import source
+from rwkv_book.compiled.source import replaced
 from rwkv_book.exercises import chapter_08, diagnose
+from rwkv_book.rwkv4.kernels import SOURCE
 
 needs_compiler = pytest.mark.skipif(not shutil.which("g++"), reason="needs g++")
 MERGE = "real smaller = exponential(gap < 0 ? gap : -gap);"
@@ -54,17 +55,17 @@ def test_a_usual_mistake_is_named(number, answer, sentence):
 
 
 def swap(old, new):
-    return source.replaced(old, new)
+    return replaced(SOURCE.text, old, new)
 
 
 def without_maximum():
-    return source.source().replace(source.part("merge"), ON_NO_SCALE)
+    return SOURCE.text.replace(SOURCE.part("merge"), ON_NO_SCALE)
 
 
 @needs_compiler
 @pytest.mark.parametrize(
     ("number", "answer"),
-    [("08.3", source.source), ("08.4", without_maximum), ("08.5", lambda: 5)],
+    [("08.3", lambda: SOURCE.text), ("08.4", without_maximum), ("08.5", lambda: 5)],
 )
 def test_a_right_kernel_is_right(number, answer):
     assert diagnose(number, answer()).startswith("Right."), diagnose(number, answer())
@@ -84,7 +85,7 @@ def test_a_right_kernel_is_right(number, answer):
                               "carried = merge(decay(carried, -steps)"),
          "An age came out that no token has"),
         ("08.3", without_maximum, "With keys of 300, these are wrong: out"),
-        ("08.4", source.source, "survives keys of 300"),
+        ("08.4", lambda: SOURCE.text, "survives keys of 300"),
         ("08.4", lambda: swap(MERGE, "real smaller = one;"), "for keys of 1 already"),
     ],
 )  # fmt: skip
@@ -96,5 +97,5 @@ def test_a_usual_mistake_in_a_kernel_is_named(number, text, sentence):
 def test_where_there_is_no_compiler_the_check_says_so(monkeypatch, tmp_path):
     monkeypatch.setenv("PATH", str(tmp_path))
     for number in ("08.3", "08.4"):
-        found = diagnose(number, source.source())
+        found = diagnose(number, SOURCE.text)
         assert "no g++ here" in found and "install" in found

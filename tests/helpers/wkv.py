@@ -35,6 +35,52 @@ def arguments(length, scale, with_state, batch=2, channels=3, seed=0):
     return tuple(tensor.double() for tensor in tensors)
 
 
+LARGE = ["key", "bonus", "decay_rate", "log_scale"]
+
+
+def with_large(name):
+    """Arguments of 33 tokens and a state, one of them so large that exp overflows."""
+    signs = torch.tensor([1.0, -1.0]).repeat(17)[:33].view(1, 33, 1).expand(2, 33, 3)
+    tensors = [t.clone() for t in arguments(33, 1, with_state=True)]
+    if name == "key":
+        tensors[2] = 1e4 * signs.clone()
+    elif name == "bonus":
+        tensors[1] = torch.tensor([1e4, -1e4, 0.0])
+    elif name == "decay_rate":
+        tensors[0] = torch.tensor([1e4, 0.0, 1e-30])
+    else:
+        tensors[6] = torch.tensor([[1e4, -1e4, -torch.inf]] * 2)
+        tensors[4][:, 2] = tensors[5][:, 2] = 0
+    return tensors
+
+
+def without_a_past(length, scale, with_state):
+    """(arguments of which the first channel has a rate of infinity, results, gradients)
+
+    Of that channel they are written out: only the previous token and the newest count.
+    """
+    tensors = [tensor.clone() for tensor in arguments(length, scale, with_state)]
+    results, gradients = run_with_gradients(wkv_attention, tensors)
+    tensors[0][0] = torch.inf
+    wanted, by = run_with_gradients(previous_and_newest, tensors)
+    for found, right in zip([*results, *gradients], [*wanted, *by], strict=True):
+        found[..., 0] = right[..., 0]
+    return tensors, results, gradients
+
+
+def previous_and_newest(decay_rate, bonus, key, value, state):
+    """The operator at a rate of infinity."""
+    first = value[:, 0]
+    if state is not None:
+        weight = torch.sigmoid(bonus + key[:, 0] - state.log_scale - state.den.log())
+        first = weight * first + (1 - weight) * state.average()
+    weight = torch.sigmoid(bonus + key[:, 1:] - key[:, :-1])
+    others = weight * value[:, 1:] + (1 - weight) * value[:, :-1]
+    out = torch.cat([first[:, None], others], dim=1)
+    last = value[:, -1]
+    return out, WkvState(last, torch.ones_like(last), key[:, -1])
+
+
 def run(form, tensors):
     """The outputs, and what the last state stands for: an average and log of a sum.
 
@@ -53,7 +99,8 @@ def run_with_gradients(form, tensors):
     generator = torch.Generator().manual_seed(1)
     weights = [torch.randn(result.shape, generator=generator) for result in results]
     total = sum((w * r).sum() for w, r in zip(weights, results, strict=True))
-    return [r.detach() for r in results], torch.autograd.grad(total, tensors)
+    gradients = torch.autograd.grad(total, tensors, materialize_grads=True)
+    return [r.detach() for r in results], gradients
 
 
 @cache

@@ -8,6 +8,7 @@ from functools import partial
 import pytest
 import torch
 from helpers.wkv import (
+    LARGE,
     TOLERANCE,
     TOLERANCE_OF_LOGS,
     arguments,
@@ -15,6 +16,8 @@ from helpers.wkv import (
     expected,
     run,
     run_with_gradients,
+    with_large,
+    without_a_past,
 )
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -184,20 +187,9 @@ def test_many_tokens_at_once_equal_merging_them_one_by_one():
 
 @every_form
 @pytest.mark.parametrize("dtype", TOLERANCE, ids=str)
-@pytest.mark.parametrize("large", ["key", "bonus", "decay_rate", "log_scale"])
+@pytest.mark.parametrize("large", LARGE)
 def test_nothing_overflows(form, dtype, large):
-    signs = torch.tensor([1.0, -1.0]).repeat(17)[:33].view(1, 33, 1).expand(2, 33, 3)
-    tensors = [t.clone() for t in arguments(33, 1, with_state=True)]
-    if large == "key":
-        tensors[2] = 1e4 * signs.clone()
-    elif large == "bonus":
-        tensors[1] = torch.tensor([1e4, -1e4, 0.0])
-    elif large == "decay_rate":
-        tensors[0] = torch.tensor([1e4, 0.0, 1e-30])
-    else:
-        tensors[6] = torch.tensor([[1e4, -1e4, -torch.inf]] * 2)
-        tensors[4][:, 2] = tensors[5][:, 2] = 0
-    tensors = [tensor.to(dtype) for tensor in tensors]
+    tensors = [tensor.to(dtype) for tensor in with_large(large)]
     results, gradients = run_with_gradients(form, tensors)
     wanted, wanted_gradients = run_with_gradients(
         wkv_attention, [tensor.double() for tensor in tensors]
@@ -207,6 +199,42 @@ def test_nothing_overflows(form, dtype, large):
     ):
         # neighbours in float32 are 1e-3 apart at 1e4: that much a log may be off
         assert_near(found, value, 1e-10 if dtype == torch.float64 else 1e-2)
+
+
+@every_form
+@both_starts
+@pytest.mark.parametrize("scale", [1, 300])
+@pytest.mark.parametrize("length", [1, 2, 17, 64])
+@pytest.mark.parametrize("dtype", TOLERANCE, ids=str)
+def test_a_rate_of_infinity_leaves_the_previous_token_and_the_newest(
+    form, length, scale, with_state, dtype
+):
+    tensors, results, gradients = without_a_past(length, scale, with_state)
+    found, by = run_with_gradients(form, [tensor.to(dtype) for tensor in tensors])
+    for one, other in zip([*found, *by], [*results, *gradients], strict=True):
+        assert_near(one, other, TOLERANCE[dtype])
+
+
+@every_form
+@pytest.mark.parametrize("dtype", TOLERANCE, ids=str)
+def test_the_smallest_and_the_largest_rates_are_only_rates(form, dtype):
+    """0, a denormal number and the largest one."""
+    limits = torch.finfo(dtype)
+    tensors = [tensor.to(dtype) for tensor in arguments(33, 1, with_state=True)]
+    tensors[0] = torch.tensor([0, limits.tiny / 8, limits.max], dtype=dtype)
+    results, gradients = run_with_gradients(form, tensors)
+    exact = [tensor.double() for tensor in tensors]
+    wanted, by = run_with_gradients(wkv_recurrent, exact)
+    for one, other in zip([*results, *gradients], [*wanted, *by], strict=True):
+        assert_near(one, other, TOLERANCE[dtype])
+
+
+@every_form
+def test_a_rate_that_is_no_number_is_heard_of(form):
+    _, *rest = arguments(17, 1, with_state=False)
+    out, after = form(torch.tensor([0.5, torch.nan, 1]).double(), *rest)
+    assert out[:, 2:, 1].isnan().all() and after.average()[:, 1].isnan().all()
+    assert out[..., ::2].isfinite().all() and after.average()[:, ::2].isfinite().all()
 
 
 @every_form

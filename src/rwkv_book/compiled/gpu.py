@@ -1,4 +1,4 @@
-"""`wkv.cu` on an NVIDIA GPU: compiled by NVRTC, launched by NVIDIA's cuda.core.
+"""A source on an NVIDIA GPU: compiled by NVRTC, launched by NVIDIA's cuda.core.
 
 NVRTC is a library that comes with a CUDA build of PyTorch; it needs no C++ compiler, no
 headers and no CUDA toolkit.
@@ -8,26 +8,32 @@ from functools import cache
 
 import torch
 
-from rwkv_book.compiled.cache import INSTEAD, SOURCE, compiled
+from rwkv_book.compiled.cache import compiled
 
 OPTIONS = {"std": "c++17", "restrict": True, "prec_div": False, "diag_suppress": 177}
 BLOCK = 32  # threads: small blocks spread few sums over all multiprocessors
 SUMS_AT_ONCE = 384  # on a multiprocessor: enough to wait for memory at the same time
 
 
-def launch(kernel, stored, device, rows, channels, tokens, *arguments):
-    """Queue a kernel of `wkv.cu` on PyTorch's current stream: rows · channels threads.
+def run_kernel(source, kernel, stored, device, rows, channels, tokens, *arguments):
+    """Queue a kernel on PyTorch's current stream, a thread for each of rows · channels.
 
-    `stored` is a value of STORED there; `arguments` are tensors, integers or None.
+    `stored` is a value of STORED in hardware.h; `arguments` are tensors, integers or
+    None. TypeError where the kernel takes another number of them.
     """
-    core, _ = cuda_packages()
-    blocks = min(-(-rows * channels // BLOCK), 2**31 - 1)  # what is more, takes turns
+    source.check(kernel, arguments)
+    core, _ = cuda_packages(source.instead)
     with torch.cuda.device(device):
         major, minor = torch.cuda.get_device_capability(device)
-        function = load(stored, f"sm_{major}{minor}").get_kernel(kernel)
+        function = load(source, stored, f"sm_{major}{minor}").get_kernel(kernel)
         stream = core.Stream.from_handle(torch.cuda.current_stream(device).cuda_stream)
-        config = core.LaunchConfig(grid=blocks, block=BLOCK)
+        config = core.LaunchConfig(grid=blocks(rows * channels), block=BLOCK)
         core.launch(stream, config, function, rows, *map(as_word, arguments))
+
+
+def blocks(threads):
+    """How many blocks have that many threads: what is more than a grid, takes turns."""
+    return min(-(-threads // BLOCK), 2**31 - 1)
 
 
 def as_word(argument):
@@ -46,37 +52,37 @@ def sums_at_once(device):
 
 
 @cache
-def load(stored, architecture):
+def load(source, stored, architecture):
     """The kernels for one type of keys and one kind of GPU, sm_75 or newer."""
-    core, _ = cuda_packages()
-    return core.ObjectCode.from_cubin(compile_for(stored, architecture).read_bytes())
+    core, _ = cuda_packages(source.instead)
+    return core.ObjectCode.from_cubin(compile_for(source, stored, architecture))
 
 
-def compile_for(stored, architecture):
-    """The file with the machine code; it takes no GPU to make it.
+def compile_for(source, stored, architecture):
+    """The machine code; it takes no GPU to make it.
 
     RuntimeError where there is no NVRTC, or where it has a complaint.
     """
-    core, version = cuda_packages()
+    core, version = cuda_packages(source.instead)
     options = OPTIONS | {"arch": architecture, "define_macro": ("STORED", stored)}
 
     def compile(path):
-        source = SOURCE.read_text("utf-8")
         try:
-            program = core.Program(source, "c++", core.ProgramOptions(**options))
+            program = core.Program(source.whole, "c++", core.ProgramOptions(**options))
             code = program.compile("cubin").code
         except Exception as error:  # cuda.core keeps the names of its errors private
             raise RuntimeError(
                 f"NVRTC can't compile the operator for {architecture}: use another GPU "
-                f"or another NVRTC, {INSTEAD}\n{str(error)[:2000]}"
+                f"or another NVRTC, or {source.instead}\n{str(error)[:2000]}"
             ) from error
         path.write_bytes(code)
 
-    return compiled(".cubin", [repr(options), repr(version)], compile)
+    with compiled(source, ".cubin", [repr(options), repr(version)], compile) as path:
+        return path.read_bytes()
 
 
 @cache
-def cuda_packages():
+def cuda_packages(instead):
     """cuda.core and the version of NVRTC; RuntimeError where one is missing."""
     try:
         import cuda.core
@@ -86,5 +92,5 @@ def cuda_packages():
     except (ImportError, RuntimeError) as error:
         raise RuntimeError(
             f"The packages that reach a GPU are missing ({error}): install "
-            f"'rwkv-book[cuda]', {INSTEAD}"
+            f"'rwkv-book[cuda]', or {instead}"
         ) from error

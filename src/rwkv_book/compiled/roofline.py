@@ -12,15 +12,11 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-# A merge takes 11 FLOPs, an exponential counted as one. Forward: two of them, a decay,
-# the bonus and a division. Backward: three and the products of a state and a gradient.
-FORWARD_FLOPS, BACKWARD_FLOPS = 25, 67  # for each key
-FORWARD_ARRAYS = 3  # key and value are read, out is written
-BACKWARD_ARRAYS = 5  # with its gradient; the gradients of key and value are written
+LARGER_THAN_A_CACHE = 2**28  # bytes
 
 
-def least_bytes(shape, arrays=FORWARD_ARRAYS, itemsize=4):
-    """What has to travel for keys of a shape (B,T,C) if every array travels once."""
+def least_bytes(shape, arrays, itemsize=4):
+    """What has to travel if each of some arrays of a shape travels once."""
     return arrays * itemsize * prod(shape)
 
 
@@ -29,45 +25,60 @@ def floor_seconds(total_bytes, flops, bandwidth, peak):
     return max(total_bytes / bandwidth, flops / peak)
 
 
-def seconds(function, repeats=5):
+def seconds(function, repeats=5, device="cpu"):
     """The shortest of some times that a function takes: the least disturbed one."""
-    times = []
-    for _ in range(repeats):
+    return min(one_time(function, device) for _ in range(repeats))
+
+
+def one_time(function, device="cpu"):
+    """Seconds that a function takes once.
+
+    On a GPU they are taken between two events, after the L2 cache was filled with
+    something else.
+    """
+    if device == "cpu":
         start = perf_counter()
         function()
-        times.append(perf_counter() - start)
-    return min(times)
+        return perf_counter() - start
+    torch.empty(LARGER_THAN_A_CACHE, dtype=torch.uint8, device=device).zero_()
+    start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+    start.record()
+    function()
+    end.record()
+    end.synchronize()
+    return start.elapsed_time(end) / 1000
 
 
-def read_bandwidth(megabytes=256):
-    """Bytes a second at which this machine's processor reads what is in no cache.
+def read_bandwidth(device="cpu", megabytes=256):
+    """Bytes a second at which a machine's processor reads what is in no cache.
 
     The better of a sum and a product with a vector, which read every number once.
     """
-    numbers = torch.ones(megabytes * 1024, 256)
-    vector = torch.ones(256)
+    numbers = torch.ones(megabytes * 1024, 256, device=device)
+    vector = torch.ones(256, device=device)
     jobs = numbers.sum, lambda: numbers @ vector
-    return numbers.nbytes / min(on_any_threads(job) for job in jobs)
+    return numbers.nbytes / min(on_any_threads(job, device) for job in jobs)
 
 
-def peak_flops(size=1024):
-    """FLOPs a second of this machine in products of float32 matrices."""
-    matrix = torch.ones(size, size)
-    return 2 * size**3 / on_any_threads(lambda: matrix @ matrix)
+def peak_flops(device="cpu", size=1024):
+    """FLOPs a second of a machine in products of float32 matrices."""
+    matrix = torch.ones(size, size, device=device)
+    return 2 * size**3 / on_any_threads(lambda: matrix @ matrix, device)
 
 
-def on_any_threads(function):
+def on_any_threads(function, device="cpu"):
     """The shorter time on one thread and on all: others may need the machine, too."""
+    function()
     threads = torch.get_num_threads()
     try:
         torch.set_num_threads(1)
-        alone = seconds(function)
+        alone = seconds(function, device=device)
     finally:
         torch.set_num_threads(threads)
-    return min(alone, seconds(function))
+    return min(alone, seconds(function, device=device))
 
 
-class Traffic(TorchDispatchMode):
+class LaunchCounter(TorchDispatchMode):
     """Within it, count what PyTorch launches, and the bytes that go in and come out.
 
     A view of a tensor moves nothing, and neither does a question about types.

@@ -5,8 +5,10 @@ import shutil
 
 import torch
 
-from rwkv_book.compiled import emulator, source
+from rwkv_book.compiled.source import replaced
 from rwkv_book.exercises import Wrong, exercise, number_of, wrong_unless
+from rwkv_book.rwkv4 import threads, trial
+from rwkv_book.rwkv4.kernels import SOURCE
 from rwkv_book.rwkv4.wkv import wkv_attention
 
 BANDWIDTH = 3.35e12  # bytes a second of an H100, by its data sheet
@@ -50,7 +52,7 @@ def ticks_with_two_chunks(answer):
     for mistake, sentence in mistakes.items():
         wrong_unless(value != mistake, sentence)
     arguments = [torch.ones(4), torch.ones(4), *torch.ones(2, 1, 64, 4)]
-    _, steps = emulator.run(*arguments, chunks=2, slots=64)
+    _, steps = threads.run(*arguments, chunks=2, slots=64)
     right = value == steps[-1].tick + 1
     wrong_unless(right, "Add the ticks of sum_chunks, scan_chunks and forward.")
     return "32 + 1 + 32: one tick more than with one chunk. Two chunks gain nothing."
@@ -58,7 +60,7 @@ def ticks_with_two_chunks(answer):
 
 def with_a_planted_bug():
     """wkv.cu with a wrong sign in it."""
-    return source.replaced(AGES, PLANTED)
+    return replaced(SOURCE.text, AGES, PLANTED)
 
 
 def errors(text):
@@ -71,7 +73,7 @@ def errors(text):
     if shutil.which("g++") is None:
         raise Wrong(f"There is no g++ here to compile your kernel with: {INSTALL}.")
     try:
-        found = source.attempt(text)
+        found = trial.attempt(text)
     except RuntimeError as error:
         wrong_unless(
             "out of bounds" not in str(error),
@@ -80,7 +82,7 @@ def errors(text):
         raise Wrong(f"Your kernel did not run: {error}") from None
     compared = {}
     for (scale, chunks), results in found.items():
-        exact = source.outputs(wkv_attention, scale, torch.float64)
+        exact = trial.outputs(wkv_attention, scale, torch.float64)
         compared[scale, chunks] = {
             name: largest_error(tensor, exact[name]) for name, tensor in results.items()
         }
@@ -120,7 +122,7 @@ def a_wrong_sign(text):
 @exercise("08.4")
 def an_overflow_on_purpose(text):
     found = errors(text)
-    small = max(max(found[1, chunks].values()) for chunks in source.CHUNKS)
+    small = max(max(found[1, chunks].values()) for chunks in trial.CHUNKS)
     sentence = (
         "It is wrong for keys of 1 already, and should break for large ones only: do "
         "the scale and the age that you return go with the sums?"
@@ -138,7 +140,7 @@ def another_tile(answer):
     tile = number_of(answer)
     wrong_unless(tile == int(tile) and tile >= 1, "A tile has 1, 2, 3 ... tokens.")
     wrong_unless(tile != 16, "16 is what it is; try another one.")
-    text = source.replaced("TILE = 16;", f"TILE = {int(tile)};")
+    text = replaced(SOURCE.text, "TILE = 16;", f"TILE = {int(tile)};")
     wrong = {name for names in verdicts(text).values() for name in names}
     wrong_unless(not wrong, f"With this tile these are wrong: {', '.join(wrong)}.")
     kept = 4 / tile

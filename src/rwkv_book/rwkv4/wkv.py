@@ -85,9 +85,18 @@ def pairwise_logits(decay_rate, bonus, key):
     return fading.masked_fill(between < -1, -torch.inf) + key[:, None]
 
 
+def at_most_finite(decay_rate):
+    """A rate of infinity as one that is as good: 0 steps of it take nothing.
+
+    0 · infinity would be NaN. The weight after a step is 0 of either.
+    """
+    return decay_rate.clamp(max=torch.finfo(decay_rate.dtype).max / 2**32)
+
+
 def wkv_attention(decay_rate, bonus, key, value, state=None):
     """Every pair of tokens at once, as attention does it: no step waits for another."""
     check_arguments(decay_rate, bonus, key, value, state)
+    decay_rate = at_most_finite(decay_rate)
     state = empty_state(key[:, 0]) if state is None else state
     length = key.shape[1]
     steps = torch.arange(length, device=key.device)[:, None]  # (T,1)

@@ -1,0 +1,40 @@
+"""A kernel that has nothing to do with RWKV, and a compiler that does as it is told."""
+
+import os
+import shutil
+
+import pytest
+
+from rwkv_book.compiled.source import Source
+
+# In CI a missing compiler is an error, not a reason to test less.
+needs_compiler = pytest.mark.skipif(
+    not (shutil.which("g++") or os.environ.get("CI")),
+    reason="there is no g++ (on Debian: apt-get install g++)",
+)
+TIMES = """constexpr int FACTOR = 2;
+
+struct Pair { real one, other; };
+
+DEVICE real times(real x) { return x * (scalar)FACTOR; }
+
+// So many times every number. x, y (rows,C)
+KERNEL(every, index C, const stored* x, stored* y) {
+  EACH_THREAD {
+    index row = thread / vectors(C), channel = thread % vectors(C) * LANES;
+    int lanes = C - channel < LANES ? C - channel : LANES;
+    index at = row * C + channel;
+    store(y + at, times(load(x + at, lanes)), lanes);
+  }
+}
+"""
+INSTEAD = "use your fingers."
+times = Source(TIMES, name="times.cu", instead=INSTEAD, kept=True)
+
+
+def put_first(folder, script, monkeypatch):
+    """Put a program called g++ before all others."""
+    folder.mkdir()
+    (folder / "g++").write_text(f"#!/bin/sh\n{script}\n")
+    (folder / "g++").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")

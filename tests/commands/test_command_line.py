@@ -94,7 +94,6 @@ def test_every_option_is_explained(command, capsys):
         (["generate", "--top-p", "0"], "'0' is not a number above 0, up to 1"),
         (["generate", "--top-p", "1.1"], "'1.1' is not a number above 0, up to 1"),
         (["train", "--steps", "many"], "argument --steps: invalid int value: 'many'"),
-        (["train", "--corpus", "bible"], "invalid choice: 'bible'"),
         (["train", "--device", "tpu"], "invalid choice: 'tpu'"),
     ],
 )

@@ -21,8 +21,8 @@ import os
 import shlex
 from importlib import import_module
 
-from rwkv_book import doctor
 from rwkv_book.commands import SUMMARIES
+from rwkv_book.doctor import OLDEST_PYTHON
 
 PROGRAM = "python -m rwkv_book"
 
@@ -33,25 +33,23 @@ def main(arguments=None):
     name = command_of(arguments)
     failures = (FloatingPointError, OSError)
     try:
-        if name != "doctor" and sys.version_info[:2] < doctor.OLDEST_PYTHON:
+        if name != "doctor" and sys.version_info[:2] < OLDEST_PYTHON:
             raise ImportError("this Python is too old")
         command = import_module(f"rwkv_book.commands.{name}")
         failures += command.FAILURES
-        code = command.run(options_of(name, command, arguments)) or 0
-        sys.stdout.flush()
-        return code
+        return command.run(options_of(name, command, arguments)) or 0
     except KeyboardInterrupt:
         print(f"\n{PROGRAM} {name}: stopped", file=sys.stderr)
         return 130
     except BrokenPipeError:  # whoever read the output has seen enough of it
-        discard_output()
+        print_or_drop()
         return 0
     except ImportError as error:  # nothing works; the doctor says what to do
         print(f"{PROGRAM} {name}: {error}", file=sys.stderr)
-        doctor.examine("--json" in arguments)
-        return 1
+        return main(["doctor", *(["--json"] if "--json" in arguments else [])]) or 1
     except failures as error:
         print(f"{PROGRAM} {name}: {error}", file=sys.stderr)
+        print_or_drop()  # it may be that error which keeps it from being printed
         return 1
     except ValueError as error:
         print(f"{PROGRAM} {name}: {error}", file=sys.stderr)
@@ -95,13 +93,10 @@ def as_process():
         code = main()
     except SystemExit as stop:  # argparse's
         code = stop.code
-    try:
-        sys.stdout.flush()
-    except OSError as error:  # what was printed last has found no place
-        discard_output()
-        if not code and not isinstance(error, BrokenPipeError):
-            print(f"{PROGRAM}: {error}", file=sys.stderr)
-            code = 1
+    error = print_or_drop()
+    if error and not isinstance(error, BrokenPipeError):
+        print(f"{PROGRAM}: {error}", file=sys.stderr)
+        code = code or 1
     return code
 
 
@@ -117,9 +112,17 @@ def give_closed_streams_a_stand_in():
             setattr(sys, name, os.fdopen(nowhere, mode, encoding="utf-8"))
 
 
-def discard_output():
-    """Let what stdout still holds go nowhere: Python would fail at it in the end."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+def print_or_drop():
+    """Print what stdout still holds. Where that fails, drop it, and give the error.
+
+    Python would try again at its end, and fail with a message of its own.
+    """
+    try:
+        sys.stdout.flush()
+    except OSError as error:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return error
+    return None
 
 
 if __name__ == "__main__":

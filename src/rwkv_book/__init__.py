@@ -19,6 +19,7 @@ Rooms, in reading order:
     cost         parameters, FLOPs, bytes, hours and money, in closed form
     show         source code, figures and sliders in the chapters
     exercises    what is wrong with an answer
+    commands     what `python -m rwkv_book` does
     doctor       whether this machine can run all that, and what to do if not
 
 Importing this package imports none of them: the NumPy chapters never load PyTorch.

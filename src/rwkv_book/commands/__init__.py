@@ -1,10 +1,10 @@
 """What can be typed after `python -m rwkv_book`: one file a command.
 
-train      train a model on a corpus; it is the only one that imports PyTorch
-generate   let a model write, on NumPy alone
-inspect    what a file of weights holds
-doctor     whether this machine can run the book, also on an old Python
-models     which file is meant by the name of a model
+    train      train a model on a corpus; it is the only one that imports PyTorch
+    generate   let a model write, on NumPy alone
+    inspect    what a file of weights holds
+    doctor     whether this machine can run the book, also on an old Python
+    models     which file is meant by the name of a model
 
 A command's module has `add_options(parser)`; `run(chosen)`, which gives the exit code
 or None for 0; and FAILURES, the errors that are not the fault of its arguments. Its

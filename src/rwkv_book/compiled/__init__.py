@@ -1,10 +1,12 @@
 """What compiled kernels need, whatever they compute.
 
-hardware.h  types, vectors, loads and stores: put before the text of every kernel
-source      that text: to read in parts, to change, to compile
-cpu         a source compiled by g++, called through ctypes
-gpu         the same source compiled by NVRTC, launched by cuda.core
-cache       what was compiled, kept between runs
-emulator    threads, step by step, on a machine small enough to watch
-roofline    what is launched, moved and computed, and the floor
+    hardware.h  types, vectors, loads and stores: put before the text of every kernel
+    source      that text: to read in parts, to change, to compile
+    cpu         a source compiled by g++, called through ctypes
+    gpu         the same source compiled by NVRTC, launched by cuda.core
+    cache       what was compiled, kept between runs
+    emulator    threads, step by step, on a machine small enough to watch
+    roofline    what is launched, moved and computed, and the floor
+
+Nothing is compiled at import or at installation.
 """

@@ -1,8 +1,8 @@
 """Can this machine run the book? `python -m rwkv_book doctor` says what to do if not.
 
-facts       asking the machine: `gather` gives Facts
-diagnosis   what follows from them: `diagnose` turns Facts into Findings
-report      saying it: in lines, as a file for others, as a table of such files
+    facts       asking the machine: `gather` gives Facts
+    diagnosis   what follows from them: `diagnose` turns Facts into Findings
+    report      saying it: in lines, as a file for others, as a table of such files
 
 A Finding is ok, a note or a problem. A problem makes notebooks impossible, a note makes
 something slower or leaves something out. All of this runs on Python 3.8 with nothing

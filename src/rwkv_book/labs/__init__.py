@@ -1,6 +1,8 @@
 """What the models are asked, and what they are compared with.
 
-contenders   what RWKV is compared with, at one size: to build, to load, to save
-evaluation   held-out text, read by rules that are the same for all
-recall       what a network still knows of a name that it read before
+    contenders   what RWKV is compared with, at one size: to build, to load, to save
+    evaluation   held-out text, read by rules that are the same for all
+    recall       what a network still knows of a name that it read before
+
+The records of long runs are in `results`.
 """

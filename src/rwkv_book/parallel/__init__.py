@@ -10,12 +10,12 @@ Each of n processes, called ranks, holds a part of the work:
 The first is PyTorch's DistributedDataParallel and the second its fully_shard (FSDP2).
 The third is here.
 
-ranks         who takes part and holds what; how they come together, and get lost
-sequence      the third way: a text that no rank holds whole, split by passing states
-closed_forms  what is sent in each way, and how long that takes
-messages      a counter of what is really sent
-processes     several processes of this machine, without torchrun
-comparison    a step of several processes beside that of one
+    ranks         who takes part and holds what; how they come together, and get lost
+    sequence      the third way: a text that no rank holds whole, split by passing states
+    closed_forms  what is sent in each way, and how long that takes
+    messages      a counter of what is really sent
+    processes     several processes of this machine, without torchrun
+    comparison    a step of several processes beside that of one
 """
 
 from rwkv_book.parallel.closed_forms import (

@@ -6,18 +6,18 @@ A run's folder holds `run.json` (what was asked for), `log.json` (what was seen)
 and the step's number alone, so a run that was interrupted and resumed reads the same
 bytes and ends in the same weights as one that was not.
 
-run         all that decides how a run ends
-batches     what a step reads
-schedule    the learning rate of a step, and the optimizer
-loop        a step, and step after step: behind all that is trained here
-evaluation  the loss on works that were held out
-carry_out   a run in its folder: train, export
-keeping     when a checkpoint is written
-folder      the folder of a run, and run.json in it
-resume      checkpoint.pt: written, checked, read again
-stopping    signals, which wait for the end of a step
-quick       a small GPT, trained while a chapter runs
-ablations   what each part of training is for: leave it out and compare
+    run         all that decides how a run ends
+    batches     what a step reads
+    schedule    the learning rate of a step, and the optimizer
+    loop        a step, and step after step: behind all that is trained here
+    evaluation  the loss on works that were held out
+    carry_out   a run in its folder: train, export
+    keeping     when a checkpoint is written
+    folder      the folder of a run, and run.json in it
+    resume      checkpoint.pt: written, checked, read again
+    stopping    signals, which wait for the end of a step
+    quick       a small GPT, trained while a chapter runs
+    ablations   what each part of training is for: leave it out and compare
 """
 
 from rwkv_book.training.batches import join, windows

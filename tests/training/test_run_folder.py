@@ -255,10 +255,13 @@ def odd_folder(tmp_path):
 def test_a_run_goes_on_in_a_folder_whose_name_is_not_utf_8(tmp_path):
     folder = odd_folder(tmp_path)
     train(RUN, folder, evaluate=4, stop_after=5)
-    resumed, _ = train(RUN, folder, evaluate=4)
+    resumed, log = train(RUN, folder, evaluate=4)
     whole, _ = train(RUN, tmp_path / "whole", evaluate=4)
     assert_same_weights(weights(whole), weights(resumed))
-    assert checkpoint_of(tmp_path / "whole")["step"] == 12
+    path = folder / "model.safetensors"
+    loss = export(resumed, RUN, path, f"train --folder {folder}")
+    assert loss == pytest.approx(log[-1]["held_out_loss"], abs=0.01)
+    assert checkpoint.metadata(path)["command"].endswith(r"caf\udce9")
 
 
 def test_the_corpus_of_a_run_may_be_a_path_with_any_name(tmp_path):

@@ -158,7 +158,7 @@ def part(tensor, like):
 def started(device="cpu", shard=False, split=False, patience=PATIENCE):
     """Ranks: the processes that torchrun has started, or this one alone.
 
-    LostRank where another one ends, or gives no sign of life for so long.
+    LostRank where another one ends, or gives no sign of life for `patience`.
     """
     if "RANK" not in os.environ:
         if shard or split:

@@ -58,9 +58,9 @@ def recall(network, names, told, between, asked):
 
     The network reads bytes, forward(tokens, state) -> (logits, state), and is asked for
     asked(name): what all questions begin with, such as a line break, and then what
-    alone counts. N names take N texts and N² questions. ValueError for less than two
-    names, where they differ in length, for texts and questions have to be as long as
-    each other, and where questions don't begin alike or don't differ.
+    alone counts. N names take N texts and N² questions. ValueError for fewer than two
+    names, or of different lengths, since texts and questions have to be as long as each
+    other, and for questions that don't begin alike or don't differ.
     """
     texts, questions = ([f(name) for name in names] for f in (told, asked))
     lengths = {len(name.encode()) for name in names}

@@ -4,6 +4,7 @@ minimal   entire, in NumPy, in 100 lines
 wkv       its operator in four forms that give the same numbers
 fused     that operator compiled from wkv.cu, at the speed of the hardware
 kernels   what is launched for it, forward and backward
+derivatives  which gradients it has, and what is refused
 threads   the threads of these kernels, token by token, on a machine to watch
 trial     what a changed wkv.cu computes, in a process of its own
 bounds    the FLOPs and bytes that no kernel for it can do without

@@ -5,14 +5,9 @@ from functools import partial
 import torch
 
 from rwkv_book.compiled.source import HARDWARE
-from rwkv_book.rwkv4 import kernels
+from rwkv_book.rwkv4 import derivatives, kernels
 from rwkv_book.rwkv4.kernels import BACKENDS, SOURCE, STORED
 from rwkv_book.rwkv4.wkv import WkvState, at_most_finite, check_arguments, empty_state
-
-INSTEAD = "use wkv=wkv_chunked, which PyTorch differentiates in every way"
-NO_TANGENTS = (
-    f"The compiled operator has no forward-mode derivative (jvp, jacfwd): {INSTEAD}"
-)
 
 
 def wkv_fused(
@@ -39,9 +34,7 @@ def wkv_fused(
     decay_rate = at_most_finite(decay_rate.to(sums))
     tensors = (decay_rate, bonus.to(sums), key, value, state)
     keep = torch.is_grad_enabled() and any(t.requires_grad for t in tensors)
-    # torch.compile takes no Function that has a jvp, and needs none
-    run = kernels.forward if torch.compiler.is_compiling() else Forward.apply
-    out, after, _ = run(*tensors, chunks or 0, keep, source)
+    out, after, _ = derivatives.forward(*tensors, chunks or 0, keep, source)
     num, den, log_scale, age = after.unbind(1)
     log_scale = torch.addcmul(log_scale, age, decay_rate, value=-1)
     return out, WkvState(num, den, log_scale)
@@ -83,46 +76,3 @@ def check_types_and_devices(decay_rate, bonus, key, value, state):
             problems.append(f"{name} must be on {key.device}, got {tensor.device}")
     if problems:
         raise ValueError("; ".join(problems))
-
-
-class Forward(torch.autograd.Function):
-    """`kernels.forward` for torch.func and vmap too, which PyTorch's operators lack."""
-
-    generate_vmap_rule = True
-    setup_context = staticmethod(kernels.remember)
-
-    @staticmethod
-    def forward(*arguments):
-        return kernels.forward(*arguments)
-
-    @staticmethod
-    def backward(ctx, *gradients):
-        return kernels.differentiate(ctx, *gradients, backward=Backward.apply)
-
-    @staticmethod
-    def jvp(ctx, *_):
-        raise NotImplementedError(NO_TANGENTS)
-
-
-class Backward(torch.autograd.Function):
-    """`kernels.backward`, which is not differentiated once more."""
-
-    generate_vmap_rule = True
-
-    @staticmethod
-    def forward(*arguments):
-        return kernels.backward(*arguments)
-
-    @staticmethod
-    def setup_context(ctx, inputs, output):
-        """Nothing is needed to refuse."""
-
-    @staticmethod
-    def backward(ctx, *_):
-        raise NotImplementedError(
-            f"The compiled operator has no second derivatives (hessian): {INSTEAD}"
-        )
-
-    @staticmethod
-    def jvp(ctx, *_):
-        raise NotImplementedError(NO_TANGENTS)

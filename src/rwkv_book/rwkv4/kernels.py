@@ -194,27 +194,6 @@ def contiguous(*tensors):
     return [tensor.contiguous() for tensor in tensors]
 
 
-def remember(ctx, inputs, output):
-    *tensors, ctx.chunks, _, ctx.source = inputs
-    _, after, checkpoints = output
-    ctx.save_for_backward(*tensors, after, checkpoints)
-    ctx.mark_non_differentiable(checkpoints)
-    ctx.set_materialize_grads(False)
-
-
-def differentiate(ctx, grad_out, grad_after, _, backward=backward):
-    *tensors, after, checkpoints = ctx.saved_tensors
-    if checkpoints.shape[1] == 0:  # inside vmap nobody saw that they would be needed
-        *_, checkpoints = forward(*tensors, ctx.chunks, True, ctx.source)
-    if grad_out is None:
-        grad_out = torch.zeros_like(tensors[2])
-    given = *tensors, after, checkpoints, grad_out, grad_after
-    return *backward(*given, ctx.chunks, ctx.source), None, None, None
-
-
-forward.register_autograd(differentiate, setup_context=remember)
-
-
 @forward.register_vmap
 def _(info, in_dims, *arguments):
     return in_channels(forward, info.batch_size, in_dims, arguments)

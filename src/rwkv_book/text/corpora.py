@@ -110,6 +110,7 @@ def download(requirement, archive, patience=PATIENCE):
             "pip",
             "download",
             "--quiet",
+            "--no-color",  # a notebook's environment asks for it
             "--retries=1",
             "--no-deps",
             "--no-binary",

@@ -371,11 +371,11 @@ def test_a_quick_gpt_reads_the_corpus_that_its_run_names(monkeypatch):
 
     def load(name):
         asked.append(name)
-        return corpora.pydoc_topics()
+        return corpora.prose()
 
     monkeypatch.setattr(corpora, "load", load)
     assert training.QUICK_GPT.corpus == "shakespeare"
-    run = replace(training.QUICK_GPT, corpus="pydoc", steps=21)
+    run = replace(training.QUICK_GPT, corpus="prose", steps=21)
     model, losses = training.quick_gpt(run)
-    assert asked == ["pydoc"]
+    assert asked == ["prose"]
     assert losses[-1] < losses[0] - 1 and model.config.context is None

@@ -4,6 +4,7 @@ import gzip
 import io
 import os
 import sys
+import tempfile
 import zipfile
 from pathlib import Path
 
@@ -212,3 +213,27 @@ def test_nobody_waits_at_a_pipe(tmp_path):
     os.mkfifo(tmp_path / "pipe.txt")
     refused(tmp_path / "pipe.txt", "is neither a file nor a folder")
     refused(tmp_path, "is neither a file nor a folder")
+
+
+@pytest.fixture
+def closed():
+    """A folder beside a text that this user may not enter, whoever it is."""
+    with tempfile.TemporaryDirectory() as place:
+        write(Path(place) / "texts" / "a.txt", LINES)
+        folder = write(Path(place) / "texts" / "closed" / "b.txt", LINES).parent
+        Path(place).chmod(0o755)
+        folder.chmod(0)
+        before = os.geteuid()
+        if before == 0:
+            os.seteuid(65534)  # root may enter everything
+        try:
+            yield folder
+        finally:
+            os.seteuid(before)
+            folder.chmod(0o755)
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid"), reason="Windows has other rights")
+def test_a_folder_that_one_may_not_enter_is_named(closed):
+    for path in (closed, closed / "b.txt", closed.parent):
+        refused(path, r"closed.* can't be read \(Permission denied\)")

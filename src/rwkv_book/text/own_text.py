@@ -36,9 +36,12 @@ DOCUMENTS = {
 def exists(path):
     """Whether there is something at `path`, be it readable or not."""
     try:
-        return os.path.lexists(path)
-    except ValueError:  # no path can have a byte 0
+        os.lstat(path)
+    except PermissionError:  # of a folder on the way: there may be
+        return True
+    except (OSError, ValueError):  # among them what can't be a path
         return False
+    return True
 
 
 def read(path):
@@ -53,7 +56,7 @@ def read(path):
     """
     path = Path(path)
     name = printable(os.path.basename(os.path.abspath(path)) or path)
-    if path.is_dir():
+    if os.path.isdir(path):
         texts = {printable(part): text_of(path / part) for part in parts_of(path)}
         works = {part: text for part, text in texts.items() if text.strip()}
     else:

@@ -2,10 +2,10 @@
 
     python benchmarks/ablations.py
 
-Each row is a small RWKV on Python's documentation without one part, or with a gradient
+Each row is a small RWKV on the prose of this book without one part, or with a gradient
 that goes back fewer tokens than the window has, or without anything missing; the recipe
 also at four times the learning rate. It has the loss of every 10 steps, and at the end
-the loss on topics that were held out. Runs with the same seed read the same bytes. No
+the loss on sections that were held out. Runs with the same seed read the same bytes. No
 times are recorded: it may run beside other programs. It takes two minutes of a quiet
 core, and records what it has after every seed.
 """

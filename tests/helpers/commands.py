@@ -10,7 +10,7 @@ from helpers.published import random_tensors
 
 COMMAND = [sys.executable, "-m", "rwkv_book"]
 OFFLINE = os.environ | {"PIP_INDEX_URL": "http://127.0.0.1:9"}
-CORPUS = "pydoc"  # what is at hand without a network
+CORPUS = "prose"  # what is at hand without a network
 TINY = [
     *("train", "--corpus", CORPUS, "--device", "cpu", "--layers", "1", "--width", "8"),
     *("--steps", "4", "--warm-up", "1", "--batch", "2", "--length", "16"),

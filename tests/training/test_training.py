@@ -306,7 +306,7 @@ def test_a_quick_gpt_learns_and_is_the_same_again():
 
 def test_a_quick_gpt_reads_the_corpus_that_its_run_names():
     assert training.QUICK_GPT.corpus == "shakespeare"
-    run = replace(training.QUICK_GPT, corpus="pydoc", steps=21)
+    run = replace(training.QUICK_GPT, corpus="prose", steps=21)
     model, losses = training.quick_gpt(run)
-    assert losses == training.quick_gpt(run, corpus=corpora.load("pydoc"))[1]
+    assert losses == training.quick_gpt(run, corpus=corpora.load("prose"))[1]
     assert losses[-1] < losses[0] - 1 and model.config.context is None

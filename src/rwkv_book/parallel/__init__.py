@@ -11,7 +11,7 @@ The first is PyTorch's DistributedDataParallel and the second its fully_shard (F
 The third is here.
 
     ranks         who takes part and holds what; how they come together, and get lost
-    sequence      the third way: a text that no rank holds whole, split by passing states
+    sequence      the third way: a text that no rank holds whole, in stretches
     closed_forms  what is sent in each way, and how long that takes
     messages      a counter of what is really sent
     processes     several processes of this machine, without torchrun

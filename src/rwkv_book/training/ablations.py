@@ -20,7 +20,7 @@ from rwkv_book.training.loop import fit
 from rwkv_book.training.run import VOCABULARY, Run
 
 SMALL = Run(
-    corpus="pydoc", layers=2, width=64, steps=40, batch=8, length=64,
+    corpus="prose", layers=2, width=64, steps=40, batch=8, length=64,
     learning_rate=4e-3, final_learning_rate=2e-4, warm_up=4,
 )  # fmt: skip
 ANY_LENGTH = 1e9  # no gradient is as long

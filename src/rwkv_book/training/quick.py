@@ -19,7 +19,7 @@ def quick_gpt(run=QUICK_GPT, heads=4, corpus=None):
 
     One loss a step, in nats per byte, before that step. With QUICK_GPT it takes 25
     seconds of one core and ends near 2.1 nats per byte of Shakespeare, or near 1.9 of
-    pydoc: the same model in every chapter that asks for it, but for rounding.
+    prose: the same model in every chapter that asks for it, but for rounding.
     Reads the run's corpus, or the one that is given. CorpusError where that can't be
     had.
     """

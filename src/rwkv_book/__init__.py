@@ -19,6 +19,7 @@ Rooms, in reading order:
     show         source code, figures and sliders in the chapters
     exercises    what is wrong with an answer
     doctor       whether this machine can run all that, and what to do if not
+    commands     what `python -m rwkv_book` can be asked, one file a command
 
 Importing this package imports none of them: the NumPy chapters never load PyTorch.
 """

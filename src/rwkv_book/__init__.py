@@ -21,6 +21,7 @@ Rooms, in reading order:
     exercises    what is wrong with an answer
     commands     what `python -m rwkv_book` does
     doctor       whether this machine can run all that, and what to do if not
+    commands     what `python -m rwkv_book` can be asked, one file a command
 
 Importing this package imports none of them: the NumPy chapters never load PyTorch.
 """

@@ -158,18 +158,15 @@ def test_a_reader_who_has_gone_is_no_error(arguments, code, tmp_path):
 
 
 @printing
-@pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
-def test_a_terminal_that_lacks_a_character_shows_another(
-    arguments, code, encoding, tmp_path
-):
+def test_a_terminal_that_lacks_a_character_shows_another(arguments, code, tmp_path):
     done = printed(
         arguments,
         tmp_path,
         stdout=-1,
-        encoding=encoding,
-        env=ENVIRONMENT | {"PYTHONIOENCODING": encoding},
+        encoding="ascii",
+        env=ENVIRONMENT | {"PYTHONIOENCODING": "ascii"},
     )
     assert done.returncode == code and done.stdout
     assert "Traceback" not in done.stderr
     if arguments[:1] == ["generate"] and "--prompt" in arguments:
-        assert done.stdout.startswith("é".encode(encoding, "replace").decode(encoding))
+        assert done.stdout.startswith("?")

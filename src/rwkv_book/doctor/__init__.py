@@ -31,7 +31,7 @@ def examine(as_json=False, output=None):
     """
     facts = gather()
     findings = diagnose(facts)
+    say(facts, findings, as_json)
     if output:
         write(facts, findings, output)
-    say(facts, findings, as_json)
     return int(any(finding.status == "problem" for finding in findings))

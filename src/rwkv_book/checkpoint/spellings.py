@@ -54,7 +54,8 @@ def published(stored, tables):
     result = {}
     for name, tensor in stored.items():
         better = renamed[bare[name]]
-        result[name if better in result else better] = tensor
+        taken = better in stored or better in result
+        result[name if taken else better] = tensor
     return result, tuple(notes)
 
 

@@ -20,7 +20,6 @@ def add_options(parser):
 
 def run(chosen):
     """Print the report of checkpoint.inspect; 1 where `load` would refuse."""
-    path = find_model(chosen.path)
-    print(checkpoint.inspect(path))
-    loads = not checkpoint.find_problems(checkpoint.read(path))
-    return 0 if loads else 1
+    report = checkpoint.inspect(find_model(chosen.path))
+    print(report)
+    return 0 if report.loads else 1

@@ -13,7 +13,7 @@ from training_comparison import BUDGETS
 
 from rwkv_book import checkpoint, training
 from rwkv_book.labs import contenders, evaluation
-from rwkv_book.labs.contenders import NAMES, build
+from rwkv_book.labs.contenders import build
 from rwkv_book.rwkv4 import model
 from rwkv_book.text import corpora
 
@@ -119,7 +119,7 @@ def umask_of_a_class():
     os.umask(before)
 
 
-@pytest.mark.parametrize("name", NAMES)  # an RWKV is written by `checkpoint`
+@every_contender
 def test_what_is_saved_can_be_read_by_others(name, tmp_path, umask_of_a_class):
     path = tmp_path / "one.safetensors"
     contenders.save(build(name, SIZE, CONTEXT), name, path, {})

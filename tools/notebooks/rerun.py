@@ -21,10 +21,10 @@ def again(path):
     return notebook, running.run(notebook, path.parent, cell_seconds=300).peak
 
 
-def main():
+def main(arguments=None):
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("notebooks", nargs="*", type=Path, help="default: the book's")
-    arguments = parser.parse_args()
+    arguments = parser.parse_args(arguments)
     failed = False
     for path in arguments.notebooks or contents.notebooks():
         start = time.perf_counter()

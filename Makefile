@@ -1,7 +1,10 @@
 # Everything that one does with the book. Needs Python 3.11 or newer and make;
 # the rest is put into .venv (Python) and .vendor (browser libraries), both ignored by git.
 
-PYTHON ?= $(firstword $(shell command -v python3.11 python3 python))
+# The first that is new enough.
+PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11 python; do \
+  $$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && \
+  echo $$python && break; done)
 PORT ?= 8000
 NOTEBOOKS ?=
 BUDGET ?= cpu
@@ -30,9 +33,11 @@ help: ## this list
 env: $(INSTALLED) ## the Python environment in .venv
 
 $(INSTALLED): pyproject.toml
-	@test -n "$(PYTHON)" || { echo "No Python found. Install Python 3.11 or newer."; exit 1; }
+	@test -n "$(PYTHON)" || { \
+	  echo "The book needs Python 3.11 or newer, and there is none: $$(python3 --version 2>&1)."; \
+	  echo "Install one, or say where it is: make PYTHON=/path/to/python3.13"; exit 1; }
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
-	  echo "$(PYTHON) is too old: the book needs Python 3.11 or newer (make PYTHON=...)."; exit 1; }
+	  echo "$(PYTHON) is no Python 3.11 or newer, and the book needs one (make PYTHON=...)."; exit 1; }
 	@test -x $(PY) && $(PY) -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear .venv || { \
 	  rm -rf .venv; \
 	  echo "Could not make a virtual environment. On Debian and Ubuntu: apt-get install python3-venv"; exit 1; }
@@ -44,18 +49,18 @@ $(INSTALLED): pyproject.toml
 	@$(PY) -m pip install -qq --editable '.[book,test]'
 	@touch $@
 
-# MathJax, the widget manager, fonts and axe: by npm, which itself comes with pip. The
-# pages are served these parts of them, under vendor/.
+# MathJax, the widget manager, fonts, axe and esbuild: by npm, which itself comes with
+# pip. The pages are served these parts of them, under vendor/.
 SERVED := requirejs/require.js @jupyter-widgets/html-manager/dist/embed-amd.js \
   @jupyter-widgets/html-manager/dist/*.woff2 mathjax/es5/tex-mml-chtml.js \
   mathjax/es5/a11y mathjax/es5/sre mathjax/es5/output/chtml \
   @fontsource-variable/*/LICENSE \
   @fontsource-variable/*/files/source-*-latin-wght-*.woff2 \
   @fontsource-variable/*/files/source-*-greek-wght-*.woff2
-$(VENDORED): tools/package.json tools/package-lock.json tools/.npmrc $(INSTALLED)
+$(VENDORED): tools/site/package.json tools/site/package-lock.json tools/site/.npmrc $(INSTALLED)
 	@echo "Fetching the browser libraries into .vendor ..."
 	@rm -rf .vendor && mkdir -p .vendor/site/vendor
-	@cp tools/package.json tools/package-lock.json tools/.npmrc .vendor/
+	@cp tools/site/package.json tools/site/package-lock.json tools/site/.npmrc .vendor/
 	@cd .vendor && PATH="$(CURDIR)/.venv/bin:$$PATH" npm ci --silent
 	@cd .vendor/node_modules && tar cf - $(SERVED) | tar xf - -C ../site/vendor
 	@touch $@
@@ -72,43 +77,44 @@ serve: $(SITE) ## serve the built site on this machine (PORT=8000)
 	@echo "http://127.0.0.1:$(PORT) (Ctrl-C stops)"
 	@$(PY) -m http.server $(PORT) --bind 127.0.0.1 --directory _build/html
 
-# Rebuilt when a file changes, and when one comes or goes.
+# Rebuilt when a file changes, comes or goes. Their sums are kept in one file, as make
+# reads a space or a colon in a file's name as something else.
 _build/sources: FORCE
 	@mkdir -p _build
-	@$(SOURCES) | LC_ALL=C sort > $@.new
+	@$(SOURCES) -exec cksum {} + | LC_ALL=C sort > $@.new
 	@if cmp -s $@.new $@; then rm $@.new; else mv $@.new $@; fi
 
-$(SITE): _build/sources $(shell $(SOURCES)) $(INSTALLED) $(VENDORED)
+$(SITE): _build/sources $(INSTALLED) $(VENDORED)
 	@rm -rf $(CLEAN_SITE)
 	@.venv/bin/jupyter-book build . -W -n --keep-going
 	@touch $@
 
 offline: $(SITE) ## the site as a zip that opens from a USB stick, without a network
-	@$(PY) tools/offline.py
+	@$(PY) -m tools.site.offline
 
 pdf: $(SITE) ## the whole book as one PDF (needs Chromium)
-	@$(PY) tools/pdf.py
+	@$(PY) -m tools.site.pdf
 
 copies: $(INSTALLED) ## copies of the notebooks in notebooks/, yours to run and to change
-	@$(PY) tools/copies.py notebooks
+	@$(PY) -m tools.notebooks.copies notebooks
 
 lab: copies ## open them in JupyterLab
 	@.venv/bin/jupyter-lab --notebook-dir notebooks
 
 notebooks: $(INSTALLED) ## run the notebooks again and store them in normal form (NOTEBOOKS="a.ipynb b.ipynb")
-	@$(PY) tools/notebooks.py $(NOTEBOOKS)
+	@$(PY) -m tools.notebooks.rerun $(NOTEBOOKS)
 
 colab: $(INSTALLED) ## copies of the notebooks for Colab, which install the package at this commit
 	@rm -rf _build/colab
-	@$(PY) tools/colab.py --publish _build/colab
+	@$(PY) -m tools.notebooks.copies --colab _build/colab
 
 # --- the workshop ------------------------------------------------------------------
 
 participant: $(INSTALLED) ## notebooks without solutions, and all that participants need, as a zip
-	@$(PY) tools/participant.py
+	@$(PY) -m tools.workshop.participant
 
 slides: $(INSTALLED) $(VENDORED) ## slides made from the chapters, which open without a network
-	@$(PY) tools/slides.py
+	@$(PY) -m tools.workshop.slides
 
 # --- the tests ---------------------------------------------------------------------
 
@@ -127,7 +133,7 @@ lint: $(INSTALLED) ## ruff, and the spelling
 	@.venv/bin/ruff format --check
 	@.venv/bin/codespell
 
-unit: $(INSTALLED) ## the package's tests
+unit: $(INSTALLED) $(VENDORED) ## the package's tests
 	@$(BESIDE) $(PY) -m pytest -q -n 2
 
 # The one chapter that compiles something; in CI it may not be left out.
@@ -141,7 +147,7 @@ check-notebooks: $(INSTALLED) ## run every notebook and compare every text outpu
 	  --nbval-cell-timeout 300 --nbval-sanitize-with tests/nbval_sanitize.cfg book
 
 check-site: $(SITE) ## build the site strictly, follow its links, look at every page in Chromium
-	@$(PY) tools/links.py
+	@$(PY) -m tools.checks.links
 	@$(PY) -m pytest -q -n 2 -m browser tests/pages
 
 bench: $(INSTALLED) ## measure on this CPU, and record it in benchmarks/results
@@ -154,19 +160,19 @@ comparison: $(INSTALLED) ## train five networks on equal terms, and record it (7
 # --- what need not hold up a change --------------------------------------------------
 
 # The environment of Binder, as far as pip alone can build it, in a folder of its own.
-.environment/.installed: environment.yml postBuild pyproject.toml tools/environment.py | $(INSTALLED)
+.environment/.installed: environment.yml postBuild pyproject.toml tools/checks/environment.py | $(INSTALLED)
 	@rm -rf .environment
-	@$(PY) tools/environment.py .environment
+	@$(PY) -m tools.checks.environment .environment
 	@touch $@
 
 limits: .environment/.installed ## run every notebook as Binder would: 2 cores, 1 GiB (RECORD=1 keeps the table)
-	@.environment/bin/python tools/measure_notebooks.py $(if $(RECORD),--record)
+	@.environment/bin/python -m tools.checks.limits $(if $(RECORD),--record)
 
 freshness: $(INSTALLED) ## which recorded results are older than the code that they measure
-	@$(PY) tools/freshness.py
+	@$(PY) -m tools.checks.freshness
 
-links: $(SITE) ## follow the links to other sites, which needs the network
-	@$(PY) tools/links.py --elsewhere
+links: $(INSTALLED) $(VENDORED) ## follow the links to other sites, which needs the network
+	@.venv/bin/jupyter-book build . -q --builder custom --custom-builder linkcheck
 
 # --- other languages -----------------------------------------------------------------
 
@@ -174,10 +180,10 @@ LANGUAGE = de
 PAGES = book/index
 
 messages: $(INSTALLED) ## what there is to translate on PAGES="book/index", into locale/LANGUAGE
-	@$(PY) tools/translation.py messages $(LANGUAGE) $(PAGES)
+	@$(PY) -m tools.site.translation messages $(LANGUAGE) $(PAGES)
 
 translation: $(INSTALLED) $(VENDORED) ## build the book in LANGUAGE=de
-	@$(PY) tools/translation.py site $(LANGUAGE)
+	@$(PY) -m tools.site.translation site $(LANGUAGE)
 
 clean: ## remove the built site; the environments stay
 	@rm -rf _build

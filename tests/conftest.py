@@ -11,7 +11,7 @@ def pytest_terminal_summary(terminalreporter):
     skipped = [
         report
         for report in terminalreporter.stats.get("skipped", [])
-        if "test_site.py" in report.nodeid
+        if "tests/pages/" in report.nodeid
     ]
     if skipped:
         terminalreporter.section("THE BROWSER CHECK DID NOT RUN", "!", bold=True)

@@ -11,13 +11,14 @@ from itertools import pairwise
 import numpy as np
 import pytest
 import torch
-from plain_markdown import cells, chapters
 from torch.nn.functional import normalize
 
 from rwkv_book import attention, checkpoint, training
 from rwkv_book.rwkv4 import minimal
 from rwkv_book.text import reviews
 from rwkv_book.training import ablations
+from tools.contents import chapters
+from tools.notebooks.plain_markdown import cells
 
 
 def told(number, sentence):

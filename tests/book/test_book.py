@@ -5,24 +5,20 @@ import json
 import re
 import tomllib
 from functools import cache
-from pathlib import Path
 
-import colab
 import pytest
 import yaml
 from IPython.core.inputtransformer2 import TransformerManager
 
-ROOT = Path(__file__).parents[2]
+from tools import contents
+from tools.contents import BOOK, ROOT
+from tools.notebooks.install_cell import cell_source
+
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))[
     "project"
 ]
 ADDRESS = PROJECT["urls"]["Repository"]
-NOTEBOOKS = sorted(
-    path
-    for path in (ROOT / "book").rglob("*.ipynb")
-    if ".ipynb_checkpoints" not in path.parts
-)
-PAGES = sorted((ROOT / "book").rglob("*.md"))
+NOTEBOOKS = contents.notebooks()
 OBJECT_ADDRESS = re.compile(r"\b0x[0-9a-f]{6,}\b")
 ABSOLUTE_PATH = re.compile(r"(?<![\w.:/])/(?:home|root|tmp|usr|work|Users|opt)/\w")
 
@@ -52,27 +48,6 @@ def source(cell):
     return "".join(cell["source"])
 
 
-def toc_files():
-    """Every file in _toc.yml, with its ending."""
-
-    def walk(node):
-        if isinstance(node, dict):
-            for key, value in node.items():
-                if key in ("root", "file"):
-                    yield value
-                else:
-                    yield from walk(value)
-        elif isinstance(node, list):
-            for child in node:
-                yield from walk(child)
-
-    for entry in walk(yaml.safe_load(text("_toc.yml"))):
-        found = [ROOT / f"{entry}{end}" for end in (".md", ".ipynb")]
-        found = [path for path in found if path.exists()]
-        assert len(found) == 1, f"_toc.yml: {entry} is {len(found)} files"
-        yield found[0]
-
-
 def every_notebook(test):
     return pytest.mark.parametrize("path", NOTEBOOKS, ids=name)(test)
 
@@ -81,9 +56,21 @@ def every_notebook(test):
 
 
 def test_every_page_is_in_the_toc_once():
-    listed = list(toc_files())
-    assert len(listed) == len(set(listed))
-    assert set(listed) == {*NOTEBOOKS, *PAGES}
+    files = [*BOOK.rglob("*.md"), *BOOK.rglob("*.ipynb")]
+    files = [path for path in files if ".ipynb_checkpoints" not in path.parts]
+    listed = contents.pages()
+    assert sorted(listed) == sorted(path.with_suffix("") for path in files)
+
+
+def test_parts_and_sections_are_read_in_their_order(tmp_path):
+    chapters = [{"file": "b", "sections": [{"file": "c"}]}, {"file": "d"}]
+    toc = {"root": "a", "parts": [{"caption": "Part", "chapters": chapters}]}
+    path = tmp_path / "_toc.yml"
+    path.write_text(yaml.safe_dump(toc))
+    assert contents.parts(path) == {
+        "": [tmp_path / "a"],
+        "Part": [tmp_path / "b", tmp_path / "c", tmp_path / "d"],
+    }
 
 
 def test_every_module_is_in_the_api_page():
@@ -175,7 +162,7 @@ def test_most_cells_are_compared(path):
 @every_notebook
 def test_code_imports_the_installed_package(path):
     own = [source(cell) for cell in code_cells(path)]
-    code = "\n".join(text for text in own if text != colab.cell_source())
+    code = "\n".join(text for text in own if text != cell_source())
     assert "sys.path" not in code
     assert '"../' not in code, "what a notebook needs comes with the package"
     assert not re.search(r"^\s*[%!]\s*(pip|conda|cd)\b", code, re.MULTILINE)

@@ -5,20 +5,19 @@ import re
 import shutil
 import subprocess
 from datetime import date
-from pathlib import Path
 from types import SimpleNamespace
 from urllib.parse import parse_qs, urlsplit
 
-import environment
-import measure_notebooks
 import nbformat
 import pytest
-import release
-import sphinx_lost
 import yaml
 
-ROOT = Path(__file__).parents[2]
-RECORD = json.loads(measure_notebooks.RECORD.read_text(encoding="utf-8"))
+from tools import contents
+from tools.checks import environment, limits, release, tables
+from tools.contents import ROOT
+from tools.site import sphinx_lost
+
+RECORD = json.loads(tables.RECORD.read_text(encoding="utf-8"))
 WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
 FORMS = sorted((ROOT / ".github" / "ISSUE_TEMPLATE").glob("[!c]*.yml"))
 HUB = ROOT / "book" / "workshop" / "jupyterhub.md"
@@ -57,11 +56,9 @@ def notebook(tmp_path):
     return make
 
 
-def test_a_notebook_is_measured(notebook, monkeypatch):
+def test_a_notebook_is_measured(notebook):
     path = notebook("held = bytes(range(250)) * 400_000; sum(range(3_000_000))")
-    monkeypatch.setattr(measure_notebooks, "ROOT", path.parent)
-    row = measure_notebooks.measure(path)
-    assert row["notebook"] == "n.ipynb"
+    row = limits.measure(path)
     assert 100e6 / 2**20 < row["peak_mib"] < 400
     assert row["core_seconds"] > 0
     assert row["seconds"] > 0
@@ -76,23 +73,23 @@ def test_a_notebook_that_takes_too_much_is_stopped_with_what_it_started(notebook
         "subprocess.Popen(command, stdin=subprocess.PIPE).wait()"
     )
     with pytest.raises(SystemExit, match=r"n\.ipynb: stopped, it took over 300 MiB"):
-        measure_notebooks.measure(path, limit=300)
+        limits.measure(path, limit=300)
 
 
 def test_every_notebook_was_measured_within_the_limit():
     """`make limits RECORD=1` measures them anew."""
-    listed = [str(p.relative_to(ROOT)) for p in measure_notebooks.listed_notebooks()]
+    listed = [str(p.relative_to(ROOT)) for p in contents.notebooks()]
     assert [row["notebook"] for row in RECORD["rows"]] == listed
-    assert RECORD["limit_mib"] == measure_notebooks.LIMIT == 1024
+    assert RECORD["limit_mib"] == limits.LIMIT == 1024
     assert RECORD["cores"] == 2
     for row in RECORD["rows"]:
         assert row["peak_mib"] <= RECORD["limit_mib"], row
 
 
-@pytest.mark.parametrize("page", measure_notebooks.PAGES)
+@pytest.mark.parametrize("page", tables.PAGES)
 def test_the_pages_show_what_was_measured(page):
-    """`python tools/measure_notebooks.py --tables` writes the tables anew."""
-    assert measure_notebooks.with_tables(text(page), RECORD) == text(page)
+    """`python -m tools.checks.tables` writes the tables anew."""
+    assert tables.with_tables(text(page), RECORD) == text(page)
     assert "<!-- measured: " in text(page)
 
 
@@ -116,7 +113,7 @@ def test_everybody_has_room_for_the_largest_notebook_and_another():
     peaks = sorted(row["peak_mib"] for row in RECORD["rows"])
     assert int(limit) >= RECORD["server_mib"] + peaks[-1] + peaks[len(peaks) // 2 - 1]
     assert int(limit) % 512 == 0
-    need = measure_notebooks.needs(RECORD)
+    need = tables.needs(RECORD)
     assert need["usual_gib"] <= need["most_gib"]
     assert need["most_gib"] >= 30 * int(limit) / 1024 + 2
 
@@ -124,7 +121,7 @@ def test_everybody_has_room_for_the_largest_notebook_and_another():
 def test_sums_for_a_class_by_hand():
     """30 × (100 + 200) MiB + 2 GiB is 10.8 GiB; 100 + 400 + 200 needs 1 GiB each."""
     rows = [{"peak_mib": n, "core_seconds": n / 10} for n in (100, 200, 400)]
-    need = measure_notebooks.needs({"server_mib": 100, "rows": rows})
+    need = tables.needs({"server_mib": 100, "rows": rows})
     assert need["usual_gib"] == 11
     assert need["limit_mib"] == 1024
     assert need["most_gib"] == 32
@@ -158,8 +155,10 @@ def test_workflows_run_what_is_here(path):
         lines = "\n".join(step.get("run", "") for step in job["steps"])
         for target in re.findall(r"\bmake ([a-z]\w+)", lines):
             assert target in targets(), target
-        for file in re.findall(r"\b(?:python|bash) ([\w./]+)", lines):
+        for file in re.findall(r"\bbash ([\w./]+)", lines):
             assert (ROOT / file).exists(), file
+        for module in re.findall(r"\bpython -m ([\w.]+)", lines):
+            assert (ROOT / f"{module.replace('.', '/')}.py").exists(), module
         uses = [step["uses"] for step in job["steps"] if "uses" in step]
         assert all(re.fullmatch(r"actions/[\w-]+@v\d+", use) for use in uses)
 

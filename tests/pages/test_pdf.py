@@ -3,10 +3,8 @@
 import json
 
 import pytest
-import test_site
-from pdf import HOST, Page, first_pages, pages_in_order, printed
 
-browser = test_site.browser
+from tools.site.pdf import HOST, Page, first_pages, printed
 
 FRAME = {"value": "<svg><g id='a'/></svg>"}
 MODELS = {
@@ -51,15 +49,6 @@ def test_a_slider_shows_where_it_begins_and_says_so(page):
     assert "<svg><g id='a'/></svg>" in page.text and "not this one" not in page.text
     assert "Here: age 2 (1 to 3)." in page.text
     assert "<script" not in page.text
-
-
-def test_pages_come_in_the_order_of_the_table_of_contents():
-    chapters = [{"file": "b", "sections": [{"file": "c"}]}, {"file": "d"}]
-    toc = {"root": "a", "parts": [{"caption": "Part", "chapters": chapters}]}
-    assert list(pages_in_order(toc)) == [
-        ("", ["a.html"]),
-        ("Part", ["b.html", "c.html", "d.html"]),
-    ]
 
 
 @pytest.mark.browser

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import test_site
+from helpers.browser import AXE, WIDTHS, set_theme
 from helpers.published import random_tensors
 from safetensors.numpy import save_file
 
@@ -302,10 +302,6 @@ def test_branches_share_their_past():
 
 # The page, in a browser.
 
-address = test_site.address
-browser = test_site.browser
-context = test_site.context
-visit = test_site.visit
 in_browser = pytest.mark.browser
 PAGE = "book/playground.html"
 
@@ -603,9 +599,9 @@ def test_the_keyboard_is_enough(play):
 
 
 @in_browser
-@pytest.mark.parametrize("device", test_site.WIDTHS)
+@pytest.mark.parametrize("device", WIDTHS)
 def test_the_page_is_whole_while_it_plays(play, device):
-    playing = play(test_site.WIDTHS[device])
+    playing = play(WIDTHS[device])
     page = playing.page
     playing.start("ROMEO:\nIs the day so young")
     playing.run(80)
@@ -613,8 +609,8 @@ def test_the_page_is_whole_while_it_plays(play, device):
     playing.press("branch", "Branch B")
     playing.press("step", "Wrote")
     for theme in ("light", "dark"):
-        test_site.set_theme(page, theme)
-        page.add_script_tag(path=test_site.AXE)
+        set_theme(page, theme)
+        page.add_script_tag(path=AXE)
         assert page.evaluate("siteChecks.wide()") == [], theme
         assert page.evaluate("siteChecks.violations()") == [], theme
     painted = page.locator("#pg-state canvas").evaluate_all(

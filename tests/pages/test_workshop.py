@@ -10,20 +10,17 @@ import subprocess
 import sys
 import tomllib
 from functools import cache
-from pathlib import Path
 
 import nbformat
-import participant
-import plain_markdown
 import pytest
-import slides
-import test_site
-from copies import FOLDED
-from plain_markdown import cells, chapters
 
 from rwkv_book import cost
+from tools.contents import ROOT, chapters
+from tools.notebooks import plain_markdown
+from tools.notebooks.copies import FOLDED, without_solutions
+from tools.notebooks.plain_markdown import cells
+from tools.workshop import participant, slides
 
-ROOT = Path(__file__).parents[2]
 LABEL = re.compile(r"^:label: ex-(\d\d)-(\d)$", re.MULTILINE)
 CHECK = r'exercises\.check\("(\d\d\.\d)"'
 every_chapter = pytest.mark.parametrize("path", chapters(), ids=lambda path: path.stem)
@@ -93,11 +90,27 @@ def test_a_copy_is_a_valid_notebook_that_nobody_has_run(path):
     assert "widgets" not in copy.metadata
     for cell in copy.cells:
         assert not cell.get("outputs") and cell.get("execution_count") is None
-        folded = cell.metadata.get("jupyter", {}).get("source_hidden", False)
-        assert set(cell.metadata) <= set(FOLDED) and folded in (True, False)
-    folded = [cell for cell in copy.cells if cell.metadata]
-    tagged = [cell for cell in cells(path) if "hide-input" in str(cell.metadata)]
-    assert len(folded) >= len(tagged)
+
+
+@every_chapter
+def test_what_the_page_hides_is_folded_and_nothing_else(path):
+    code = [cell for cell in copy_of(path).cells if cell.cell_type == "code"]
+    hidden = {"hide-input", "remove-input", "remove-cell"}
+    for own, cell in zip(outside_of_solutions(path), code, strict=True):
+        folded = hidden & set(own.metadata.get("tags", []))
+        assert cell.metadata == (FOLDED if folded else {}), own.source
+
+
+def outside_of_solutions(path):
+    """The code cells of a chapter that stand in no solution, read cell by cell."""
+    kept, inside = [], False
+    for cell in cells(path):
+        if cell.cell_type == "markdown":
+            for border in re.findall(r"^:::\{solution-(\w+)\}", cell.source, re.M):
+                inside = border == "start"
+        elif not inside:
+            kept.append(cell)
+    return kept
 
 
 def bound(codes):
@@ -130,10 +143,12 @@ def test_no_cell_needs_a_name_that_a_solution_made(path):
 
 @every_chapter
 def test_what_is_outside_of_a_solution_stays(path):
-    """All headings, and every picture's code, are in the copy."""
+    """All headings, and all code, that of every picture with it, are in the copy."""
     headings = re.compile(r"^## .+$", re.MULTILINE)
     originals = headings.findall(text_of(cells(path)))
     assert headings.findall(text_of(copy_of(path).cells)) == originals
+    assert code_of(copy_of(path).cells) == code_of(outside_of_solutions(path))
+    assert any(is_picture(cell) for cell in outside_of_solutions(path))
 
 
 @pytest.fixture(scope="module")
@@ -412,7 +427,7 @@ def test_slides_hold_the_question_the_pictures_and_the_number(path):
     question = re.search(r"^\*\*.+?\*\*", original, re.M | re.S)[0]
     assert question in text and "One number to remember" in text
     assert "solution" not in text.lower()
-    pictures = [c for c in participant.without_solutions(cells(path)) if is_picture(c)]
+    pictures = [c for c in without_solutions(cells(path)) if is_picture(c)]
     shown = [cell for cell in deck.cells if cell.cell_type == "code"]
     assert len(shown) >= len(pictures)
     html = json.dumps([cell.outputs for cell in shown])
@@ -428,7 +443,6 @@ def is_picture(cell):
 
 # In a browser.
 
-browser, address = test_site.browser, test_site.address
 PAPER_WIDTH = 711  # pixels: 210 mm without two margins of 11 mm
 CUT_OFF = """[...document.querySelectorAll('.bd-article :is(div.math, pre, table)')]
     .filter((e) => e.scrollWidth > e.clientWidth + 1).map((e) => e.textContent)"""

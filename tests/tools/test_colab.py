@@ -6,20 +6,23 @@ import os
 import re
 import subprocess
 import sys
-from pathlib import Path
 from types import SimpleNamespace
 
-import colab
 import nbformat
-import notebooks
 import pytest
-import sphinx_copies
 import yaml
-from copies import FOLDED
 from IPython.core.inputtransformer2 import TransformerManager
 
-ROOT = Path(__file__).parents[2]
-NOTEBOOKS = colab.of_the_book()
+from tools import contents
+from tools.contents import REPOSITORY, ROOT
+from tools.notebooks import install_cell
+from tools.notebooks.copies import FOLDED, PUBLISHED, commit
+from tools.notebooks.copies import main as copy_for
+from tools.notebooks.install_cell import cell_source
+from tools.notebooks.normal_form import normal_form
+from tools.site import sphinx_copies
+
+NOTEBOOKS = contents.notebooks()
 in_a_clone = pytest.mark.skipif(
     not (ROOT / ".git").exists(), reason="not a clone: runs in a git repository"
 )
@@ -27,13 +30,13 @@ in_a_clone = pytest.mark.skipif(
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.name)
 def test_every_notebook_has_it_behind_its_title(path):
-    """`python tools/colab.py` puts it there."""
+    """`python -m tools.notebooks.install_cell` puts it there."""
     title, cell, *others = nbformat.read(path, as_version=4).cells
     assert title.cell_type == "markdown"
     assert title.source.startswith("# ")
-    assert cell.source == colab.cell_source()
+    assert cell.source == cell_source()
     assert cell.metadata.tags == ["remove-cell"]
-    assert not any(other.source.startswith(colab.FIRST_LINE) for other in others)
+    assert not any(other.source.startswith(install_cell.FIRST_LINE) for other in others)
 
 
 class Notebook:
@@ -48,7 +51,7 @@ class Notebook:
 
 def run(source=None):
     asked = Notebook()
-    code = TransformerManager().transform_cell(source or colab.cell_source())
+    code = TransformerManager().transform_cell(source or cell_source())
     exec(code, {"get_ipython": lambda: asked})
     return asked.asked
 
@@ -59,13 +62,14 @@ def test_where_the_package_is_installed_it_does_nothing():
 
 def test_where_it_is_missing_it_comes_from_the_branch_of_the_buttons(monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    repository = yaml.safe_load((ROOT / "_config.yml").read_text("utf-8"))["repository"]
     package, others = run()
-    assert package.endswith(f"git+{repository['url']}@{repository['branch']}")
+    assert package.endswith(f"git+{REPOSITORY['url']}@{REPOSITORY['branch']}")
     assert "--no-deps" in package
     # PyTorch and NumPy are there, and large: nothing here may exchange them.
     assert set(others.split()[3:]) <= set(pins())
-    assert {pin.split("==")[0] for pin in others.split()[3:]} == set(colab.LACKING)
+    assert {pin.split("==")[0] for pin in others.split()[3:]} == set(
+        install_cell.LACKING
+    )
 
 
 def pins():
@@ -83,10 +87,10 @@ def test_putting_it_there_twice_changes_nothing_and_counts_from_one():
         ),
     ]
     notebook = nbformat.v4.new_notebook(cells=cells)
-    colab.insert(notebook)
-    once = notebooks.normal_form(notebook)
-    colab.insert(notebook)
-    assert notebooks.normal_form(notebook) == once
+    install_cell.insert(notebook)
+    once = normal_form(notebook)
+    install_cell.insert(notebook)
+    assert normal_form(notebook) == once
     setup, code = notebook.cells[1:]
     assert (setup.execution_count, code.execution_count) == (1, 2)
     assert code.outputs[0].execution_count == 2
@@ -98,7 +102,7 @@ def test_putting_it_there_twice_changes_nothing_and_counts_from_one():
 @pytest.fixture(scope="module")
 def copies(tmp_path_factory):
     folder = tmp_path_factory.mktemp("copies")
-    colab.main(["--publish", str(folder)])
+    copy_for(["--colab", str(folder)])
     return folder
 
 
@@ -106,7 +110,7 @@ def copies(tmp_path_factory):
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.name)
 def test_a_copy_installs_its_commit_and_links_to_the_pages(path, copies):
     copy = nbformat.read(copies / path.relative_to(ROOT), as_version=4)
-    assert copy.cells[1].source == colab.cell_source(colab.commit())
+    assert copy.cells[1].source == cell_source(commit())
     assert copy.cells[1].metadata == FOLDED
     code = [cell.source for cell in copy.cells if cell.cell_type == "code"]
     own = nbformat.read(path, as_version=4).cells
@@ -124,11 +128,10 @@ def test_a_copy_installs_the_package_at_the_commit_it_names(
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     copy = nbformat.read(copies / NOTEBOOKS[0].relative_to(ROOT), as_version=4)
     package = run(copy.cells[1].source)[0].split("%pip install ")[1].split()
-    repository = yaml.safe_load((ROOT / "_config.yml").read_text("utf-8"))["repository"]
     instead = {
         "GIT_CONFIG_COUNT": "1",
         "GIT_CONFIG_KEY_0": f"url.{ROOT.as_uri()}.insteadOf",
-        "GIT_CONFIG_VALUE_0": repository["url"],
+        "GIT_CONFIG_VALUE_0": REPOSITORY["url"],
     }
     pip = [sys.executable, "-m", "pip", "install", "--no-build-isolation"]
     subprocess.run(
@@ -136,8 +139,8 @@ def test_a_copy_installs_the_package_at_the_commit_it_names(
     )
     [source] = tmp_path.glob("rwkv_book-*.dist-info/direct_url.json")
     told = json.loads(source.read_text("utf-8"))
-    assert told["url"] == repository["url"]
-    assert told["vcs_info"]["commit_id"] == colab.commit()
+    assert told["url"] == REPOSITORY["url"]
+    assert told["vcs_info"]["commit_id"] == commit()
     assert (tmp_path / "rwkv_book" / "models" / "shakespeare.safetensors").exists()
     assert list((tmp_path / "rwkv_book" / "results").glob("*.json"))
 
@@ -159,9 +162,9 @@ def test_the_workflow_pushes_the_copies_to_the_branch_of_the_buttons(copies, tmp
             env=os.environ | {"REMOTE": remote.as_uri(), "GITHUB_SHA": sha},
             check=True,
         )
-    ask = ["git", "-C", str(remote), "ls-tree", "-r", "--name-only", colab.PUBLISHED]
+    ask = ["git", "-C", str(remote), "ls-tree", "-r", "--name-only", PUBLISHED]
     pushed = subprocess.run(ask, check=True, capture_output=True, text=True).stdout
-    assert pushed.split() == [str(path.relative_to(ROOT)) for path in NOTEBOOKS]
+    assert set(pushed.split()) == {str(path.relative_to(ROOT)) for path in NOTEBOOKS}
 
 
 def test_the_buttons_that_run_a_notebook_open_its_copy():
@@ -180,12 +183,11 @@ def test_the_buttons_that_run_a_notebook_open_its_copy():
     sphinx_copies.open_copies(app, "book/main", "page.html", context, None)
     assert [button["url"] for button in buttons] == [
         "https://b.org/main?urlpath=lab/tree/notebooks/book.ipynb",
-        f"https://c.org/blob/{colab.PUBLISHED}/book/main.ipynb",
+        f"https://c.org/blob/{PUBLISHED}/book/main.ipynb",
         "main.ipynb",
     ]
 
 
-def test_without_a_repository_there_is_no_commit_to_name(tmp_path, monkeypatch):
-    monkeypatch.setattr(colab, "ROOT", tmp_path)
+def test_without_a_repository_there_is_no_commit_to_name(tmp_path):
     with pytest.raises(SystemExit, match="in a clone of the repository"):
-        colab.commit()
+        commit(tmp_path)

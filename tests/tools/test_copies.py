@@ -1,15 +1,15 @@
 """The copies of the notebooks that people run: plain, unrun, with folded solutions."""
 
 import re
-from pathlib import Path
 
-import colab
-import copies
 import nbformat
 import pytest
 
-ROOT = Path(__file__).parents[2]
-NOTEBOOKS = colab.of_the_book()
+from tools import contents
+from tools.contents import ROOT
+from tools.notebooks import copies
+
+NOTEBOOKS = contents.notebooks()
 every_notebook = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 
 
@@ -53,7 +53,7 @@ def test_a_link_leads_to_a_copy_or_to_a_page_of_the_site(folder, path):
     text = re.sub(r"`[^`\n]+`", "", text)
     links = re.findall(r"\]\(((?!https?:)[^)#]+)\)", text)
     assert all((here / link).exists() for link in links), links
-    pages = re.findall(rf"\({re.escape(copies.SITE)}/([^)#]+)\.html", text)
+    pages = re.findall(rf"\({re.escape(contents.SITE)}/([^)#]+)\.html", text)
     for page in pages:
         assert list(ROOT.glob(f"{page}.md")) + list(ROOT.glob(f"{page}.ipynb")), page
     own = nbformat.read(path, as_version=4).cells
@@ -62,8 +62,8 @@ def test_a_link_leads_to_a_copy_or_to_a_page_of_the_site(folder, path):
 
 def test_make_and_binder_write_to_the_folder_that_the_buttons_open():
     for name, line in (
-        ("Makefile", f"tools/copies.py {copies.IN_BINDER}\n"),
-        ("postBuild", f'tools/copies.py "${{COPIES:-{copies.IN_BINDER}}}"\n'),
+        ("Makefile", f"tools.notebooks.copies {copies.IN_BINDER}\n"),
+        ("postBuild", f'tools.notebooks.copies "${{COPIES:-{copies.IN_BINDER}}}"\n'),
         (".gitignore", f"\n/{copies.IN_BINDER}/\n"),
     ):
         assert line in (ROOT / name).read_text("utf-8"), name

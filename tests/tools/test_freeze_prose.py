@@ -2,8 +2,9 @@
 
 import re
 
-import freeze_prose
 import pytest
+
+from tools.notebooks import freeze_prose
 
 
 @pytest.mark.parametrize(

@@ -3,10 +3,11 @@
 import json
 import subprocess
 import sys
-from pathlib import Path
 
-import freshness
 import pytest
+
+from tools.checks import freshness
+from tools.contents import ROOT
 
 FILES = {
     "benchmarks/speed.py": "import measure\nfrom rwkv_book.fast import run\n",
@@ -121,16 +122,18 @@ def test_a_notebook_is_its_code_and_what_it_imports(tree):
 
 
 def test_every_record_of_the_book_has_a_program_that_is_there():
-    root = Path(__file__).parents[2]
-    found = list(freshness.records(freshness.Tree(root)))
+    found = list(freshness.records(freshness.Tree(ROOT)))
     assert found
     for record in found:
-        assert (root / record.program).exists(), record
+        assert (ROOT / record.program).exists(), record
 
 
 def test_it_runs_as_a_command(tree):
-    script = Path(freshness.__file__)
     done = subprocess.run(
-        [sys.executable, script, tree.root], capture_output=True, text=True, check=True
+        [sys.executable, "-m", "tools.checks.freshness", tree.root],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
     )
     assert done.stdout == "1 records are as new as their code\n"

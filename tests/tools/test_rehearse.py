@@ -10,8 +10,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import nbformat
 import pytest
-import rehearse
 import websocket
+
+from tools.workshop import rehearse
 
 CELLS = [("a = 1", False), ("b = 2", False), ("c = 3", False)]
 

@@ -7,7 +7,8 @@ from multiprocessing import get_context
 from pathlib import Path
 
 import pytest
-import translation
+
+from tools.site import translation
 
 CATALOGS = sorted(translation.LOCALE.rglob("*.po"))
 # Names between backticks, targets in <> within them, citations and formulas.

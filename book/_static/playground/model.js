@@ -1,9 +1,11 @@
 // The page's side of worker.js: questions go out, answers come back in the same order.
 
+import { startWorker } from "./beside.js";
+
 export class Model {
   constructor(onProgress) {
     this.questions = [];
-    this.worker = new Worker(new URL("worker.js", import.meta.url), { type: "module" });
+    this.worker = startWorker();
     this.worker.onmessage = ({ data }) => {
       if (data.received) return onProgress(data.received, data.total);
       const { resolve, reject } = this.questions.shift();

@@ -1,6 +1,7 @@
 // The playground: buttons, and what they do to a text. All that can change is in
 // `here`; `draw` shows it, and nothing else but `say` writes on the page.
 
+import { WEIGHTS } from "./beside.js";
 import { drawBars, LayerPicture, PAST } from "./draw.js";
 import { halfLife, listening } from "./listening.js";
 import { Model } from "./model.js";
@@ -9,7 +10,6 @@ import {
   beginning, bytes, extend, path, shownInText, shownOnOneLine, tokenName,
 } from "./text.js";
 
-const WEIGHTS = new URL("../shakespeare.safetensors", import.meta.url);
 const LONGEST = 2000; // tokens in a text: rewinding needs every state that has been
 const LIKELIEST = 12;
 const END_OF_TEXT = 0;

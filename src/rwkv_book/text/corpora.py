@@ -54,8 +54,8 @@ def load(name, instead=None):
 def prose():
     """The book's own prose, 258 kB, every tenth section held out. No network.
 
-    Made of the pages once, by tools/freeze_prose.py, and never again, so that whoever
-    trains on it reads the same bytes. CC BY 4.0, as the pages are.
+    Made of the pages once, by tools/notebooks/freeze_prose.py, and never again, so that
+    whoever trains on it reads the same bytes. CC BY 4.0, as the pages are.
     """
     text = Path(__file__).with_name("prose.txt").read_text(encoding="ascii")
     _, *parts = re.split(r"^=== (.+)\n\n", text, flags=re.MULTILINE)

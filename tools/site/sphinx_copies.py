@@ -4,8 +4,7 @@
 branch of their own.
 """
 
-from colab import PUBLISHED
-from copies import IN_BINDER
+from tools.notebooks.copies import IN_BINDER, PUBLISHED
 
 
 def open_copies(app, pagename, templatename, context, doctree):

@@ -11,11 +11,14 @@ network.
 import re
 import shutil
 from html import escape
+from pathlib import Path
 
 import nbformat
-from copies import on_the_site, without_solutions
 from nbconvert import SlidesExporter
-from plain_markdown import ROOT, cells, chapters, plain
+
+from tools.contents import ROOT, chapters
+from tools.notebooks.copies import on_the_site, without_solutions
+from tools.notebooks.plain_markdown import cells, plain
 
 TARGET = ROOT / "_build" / "slides"
 LIBRARIES = ROOT / ".vendor"
@@ -62,7 +65,7 @@ def make(target, paths):
         ignore = shutil.ignore_patterns("*.map", "*.esm.js")
         shutil.copytree(source, target / "vendor" / "reveal.js" / part, ignore=ignore)
     (target / "_static").mkdir()
-    for source in ("book/_static/widgets.js", "tools/slides.css"):
+    for source in ("book/_static/widgets.js", "tools/workshop/slides.css"):
         shutil.copy(ROOT / source, target / "_static")
     links = []
     for path in paths:
@@ -78,7 +81,9 @@ def make(target, paths):
 def rendered(notebook):
     """The HTML page of a deck."""
     exporter = SlidesExporter(
-        raw_template=(ROOT / "tools" / "slides.html.j2").read_text(encoding="utf-8"),
+        raw_template=Path(__file__)
+        .with_name("slides.html.j2")
+        .read_text(encoding="utf-8"),
         exclude_input=True,
         exclude_output_prompt=True,
         reveal_url_prefix="vendor/reveal.js",

@@ -1,6 +1,6 @@
 """Build the environment that environment.yml names, as far as pip alone can.
 
-    python tools/environment.py .environment
+    python -m tools.checks.environment .environment
 
 Binder makes it with conda. Here a virtual environment takes conda's place, and the rest
 is the same: the packages below `pip:` and nothing else, then postBuild.
@@ -13,7 +13,7 @@ from pathlib import Path
 
 import yaml
 
-ROOT = Path(__file__).parents[1]
+from tools.contents import ROOT
 
 
 def python_and_packages():
@@ -31,7 +31,10 @@ def build(folder):
     version, packages = python_and_packages()
     running = "{}.{}".format(*sys.version_info)
     if running != version:
-        raise SystemExit(f"environment.yml names Python {version}; this is {running}")
+        raise SystemExit(
+            f"environment.yml names Python {version}, and this is {running}: remove "
+            f".venv, and make it anew with `make PYTHON=python{version} env`"
+        )
     subprocess.run([sys.executable, "-m", "venv", folder], check=True)
     wanted = folder / "requirements.txt"
     wanted.write_text("\n".join(packages) + "\n", "utf-8")

@@ -9,9 +9,10 @@ import re
 from html import escape
 
 from docutils import nodes
-from plain_markdown import exercise_number
 from sphinx import addnodes
 from sphinx.util.docutils import SphinxDirective
+
+from tools.notebooks.plain_markdown import exercise_number
 
 # Reading here is slower than reading a novel.
 WORDS_A_MINUTE = 150

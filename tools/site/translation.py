@@ -1,7 +1,7 @@
 """The book in another language, page by page.
 
-    python tools/translation.py messages de book/index
-    python tools/translation.py site de
+    python -m tools.site.translation messages de book/index
+    python -m tools.site.translation site de
 
 `messages` writes what there is to translate on a page into
 locale/<language>/LC_MESSAGES/<page>.po, or brings that file up to date: what is new in
@@ -14,12 +14,12 @@ import sys
 import tempfile
 from pathlib import Path
 
-import yaml
 from babel.messages.pofile import read_po
 from jupyter_book.sphinx import build_sphinx
 from sphinx_intl.basic import update
 
-ROOT = Path(__file__).parents[1]
+from tools.contents import ROOT, chosen
+
 LOCALE = ROOT / "locale"
 
 
@@ -29,11 +29,7 @@ def build(builder, folder, pages=(), language="en", root=ROOT, locale=LOCALE):
         toc = root / "_toc.yml"
         if pages:
             toc = Path(trees) / "toc.yml"
-            first, *others = pages
-            contents = {"format": "jb-book", "root": first}
-            if others:
-                contents["chapters"] = [{"file": page} for page in others]
-            toc.write_text(yaml.safe_dump(contents), "utf-8")
+            toc.write_text(chosen(pages), "utf-8")
         failed = build_sphinx(
             root,
             folder,

@@ -1,36 +1,29 @@
-"""Do the links of the book lead somewhere?
+"""Do the links of the book that stay in it lead somewhere?
 
-    python tools/links.py              links inside the site and between the files
-    python tools/links.py --elsewhere  links to other hosts, which needs the network
+    python -m tools.checks.links
 
-The first is quick and belongs to every test run: each link of each built page, and of
-the Markdown files beside the book, has to lead to a file that is there and, behind a #,
-to a place in it. The second asks every other address once, a few at a time, and again
-where that failed.
+Each link of each built page, and of the Markdown files beside the book, has to lead to
+a file that is there and, behind a #, to a place in it. Links to other sites are for
+`make links`, which needs the network.
 """
 
 import argparse
 import re
 import sys
-import time
-import urllib.error
-import urllib.request
-from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from html.parser import HTMLParser
 from os.path import relpath
 from pathlib import Path
-from urllib.parse import unquote, urldefrag, urljoin, urlsplit
+from urllib.parse import unquote, urldefrag, urlsplit
 
-ROOT = Path(__file__).parents[1]
+from tools.contents import ROOT
+
 SITE = ROOT / "_build" / "html"
+ELSEWHERE = ("http", "https", "mailto", "data", "javascript")
 BESIDE = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "benchmarks/README.md")
 LINKED = {"a": "href", "link": "href", "img": "src", "script": "src", "source": "src"}
 MARKDOWN_LINK = re.compile(r"\]\(<?([^)>\s]+)>?\)|<(https?://[^>\s]+)>")
 HEADING = re.compile(r"^#+ (.+)$", re.MULTILINE)
-# These answer programs with a refusal, whatever is there.
-REFUSE = {401, 403, 405, 406, 418, 429, 503, 999}
-AGENT = "Mozilla/5.0 (compatible; link check of a book)"
 
 
 class Page(HTMLParser):
@@ -70,16 +63,11 @@ def pages(site=SITE):
     return [path for path in files if not {"vendor", "_static"} & set(path.parts)]
 
 
-def is_elsewhere(link):
-    return urlsplit(link).scheme in ("http", "https") or link.startswith("//")
-
-
 def broken_inside(path):
     """The links of one page that stay here and lead nowhere: (link, why)."""
     for link in page(path).links:
         address, place = urldefrag(link)
-        scheme = urlsplit(link).scheme
-        if is_elsewhere(link) or scheme in ("mailto", "data", "javascript"):
+        if urlsplit(link).scheme in ELSEWHERE or link.startswith("//"):
             continue
         target = path
         if address:
@@ -96,73 +84,19 @@ def broken_inside(path):
             yield link, f"no such place in {target.name}"
 
 
-def elsewhere(paths):
-    """{address: a page that links to it}, without what comes after #."""
-    found = {}
-    for path in paths:
-        for link in page(path).links:
-            if is_elsewhere(link):
-                address = urldefrag(urljoin("https:", link))[0]
-                found.setdefault(address, path)
-    return found
-
-
-def answer(address, tries=3, wait=5):
-    """What is wrong with an address, '' if nothing; '?' before it if it may be fine."""
-    for attempt in range(tries):
-        if attempt:
-            time.sleep(wait * attempt)
-        request = urllib.request.Request(address, headers={"User-Agent": AGENT})
-        try:
-            with urllib.request.urlopen(request, timeout=20):
-                return ""
-        except urllib.error.HTTPError as error:
-            wrong = f"? {error.code}" if error.code in REFUSE else str(error.code)
-            if error.code in (404, 410):
-                break
-        except (OSError, ValueError) as error:
-            wrong = str(getattr(error, "reason", error))
-    return wrong
-
-
-def there_is_a_network(host="https://github.com"):
-    try:
-        with urllib.request.urlopen(host, timeout=10):
-            return True
-    except OSError:
-        return False
-
-
 def main():
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--elsewhere", action="store_true")
     parser.add_argument("--site", type=Path, default=SITE)
     options = parser.parse_args()
     if not (options.site / "index.html").exists():
         sys.exit("There is no built site: run `make book` first.")
     paths = pages(options.site.resolve())
-    if options.elsewhere:
-        return check_elsewhere(elsewhere(paths))
     broken = [(path, *found) for path in paths for found in broken_inside(path)]
     for path, link, why in broken:
         print(f"{relpath(path, ROOT)}: {link}: {why}")
     count = sum(len(page(path).links) for path in paths)
     print(f"{len(paths)} pages, {count} links, {len(broken)} lead nowhere")
     return bool(broken)
-
-
-def check_elsewhere(found):
-    if not there_is_a_network():
-        print(f"There is no network: {len(found)} addresses elsewhere were not asked.")
-        return 0
-    with ThreadPoolExecutor(8) as pool:
-        answers = dict(zip(found, pool.map(answer, found), strict=True))
-    wrong = {one: why for one, why in answers.items() if why and why[0] != "?"}
-    for address, why in answers.items():
-        if why:
-            print(f"{why}: {address} (in {relpath(found[address], ROOT)})")
-    print(f"{len(found)} addresses elsewhere, {len(wrong)} do not answer")
-    return bool(wrong)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """Which recorded results are older than the code that they measure?
 
-    python tools/freshness.py
+    python -m tools.checks.freshness
 
 A record is a file of benchmarks/results, a model that ships with its log, or a row of
 the table of notebooks. It belongs to a program: the benchmark whose question it
@@ -20,6 +20,8 @@ import sys
 from dataclasses import dataclass
 from functools import cache, cached_property
 from pathlib import Path
+
+from rwkv_book import checkpoint
 
 
 @dataclass(frozen=True)
@@ -63,7 +65,7 @@ class Tree:
     def modules(self):
         """{name as imported: path from the root} of every module that is ours."""
         found = {}
-        for folder in ("src", "benchmarks", "tests", "tools"):
+        for folder in ("src", "benchmarks", "tests"):
             for path in (self.root / folder).rglob("*.py"):
                 parts = path.relative_to(self.root / folder).with_suffix("").parts
                 parts = parts[:-1] if parts[-1] == "__init__" else parts
@@ -198,9 +200,7 @@ def made(content):
 
 def trained_by(path):
     """The program that the model's own command names; `train` is the room training."""
-    with open(path, "rb") as file:
-        header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
-    command = header.get("__metadata__", {}).get("command", "")
+    command = checkpoint.metadata(path).get("command", "")
     script = re.search(r"\S+\.py\b", command)
     return script[0] if script else "src/rwkv_book/training/__init__.py"
 
@@ -222,5 +222,5 @@ def report(tree):
 
 
 if __name__ == "__main__":
-    root = Path(sys.argv[1]) if len(sys.argv) > 1 else Path(__file__).parents[1]
+    root = Path(sys.argv[1]) if len(sys.argv) > 1 else Path(__file__).parents[2]
     print("\n".join(report(Tree(root))))

@@ -1,7 +1,7 @@
 """Does a hub bear the class? Run a notebook as everybody at once, the day before.
 
-    python tools/rehearse.py https://hub.example.org --token TOKEN --people 30 \\
-        book/04_wkv_operator.ipynb
+    python tools/workshop/rehearse.py https://hub.example.org --token TOKEN \\
+        --people 30 book/04_wkv_operator.ipynb
 
 Users are made, their servers started, and all code cells run in order in a kernel of
 each, in all of them at the same time; a table says how long everybody waited and whose

@@ -9,17 +9,16 @@ first time it is known on which page a chapter begins.
 import argparse
 import json
 import re
-import shutil
 import sys
 from html import escape
 from pathlib import Path
 from urllib.parse import urljoin, urlsplit
 
-import yaml
 from playwright.sync_api import sync_playwright
 
-ROOT = Path(__file__).parents[1]
-BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+from tools.contents import CONFIG, ROOT, SITE, parts
+from tools.site.browser import chromium
+
 HOST = "http://book.invalid/"  # served from the folder, by this program
 
 HEAD = re.compile(r"<head>.*?</head>", re.DOTALL)
@@ -102,45 +101,30 @@ class Page:
         if address.netloc != urlsplit(HOST).netloc:
             return link
         if name not in self.numbers:
-            return urljoin(f"{configured('html')['baseurl']}/{self.name}", link)
+            return urljoin(f"{SITE}/{self.name}", link)
         return f"#p{self.numbers[name]}" + (
             f"-{address.fragment}" if address.fragment else ""
         )
 
 
-def configured(key):
-    return yaml.safe_load((ROOT / "_config.yml").read_text(encoding="utf-8"))[key]
-
-
-def pages_in_order(toc):
-    """The pages of _toc.yml, as parts: (caption, names)."""
-
-    def files(entries):
-        for entry in entries:
-            yield entry["file"] + ".html"
-            yield from files(entry.get("sections", []))
-
-    yield "", [toc["root"] + ".html"]
-    for part in toc["parts"]:
-        yield part["caption"], list(files(part["chapters"]))
-
-
 def whole(site, begins):
     """The book as one HTML page; `begins` tells on which pages things begin."""
-    toc = yaml.safe_load((ROOT / "_toc.yml").read_text(encoding="utf-8"))
-    parts = list(pages_in_order(toc))
-    names = [name for _, listed in parts for name in listed]
+    listed = {
+        caption: [page.relative_to(ROOT).as_posix() + ".html" for page in part]
+        for caption, part in parts().items()
+    }
+    names = [name for part in listed.values() for name in part]
     numbers = {name: number for number, name in enumerate(names)}
     pages = {name: Page(site, name, numbers) for name in names}
     contents = []
-    for caption, listed in parts:
+    for caption, part in listed.items():
         if caption:
             contents.append(f"<li class='print-part'>{escape(caption)}</li>")
-        contents += [entry(pages[name], begins) for name in listed]
+        contents += [entry(pages[name], begins) for name in part]
     heads = (HEAD.search(page.html)[0] for page in pages.values())
     head = next(head for head in heads if "mathjax" in head)
     head = WIDGETS.sub("", STATE.sub("", head)).replace('="../', f'="{HOST}')
-    title = escape(configured("title"))
+    title = escape(CONFIG["title"])
     head = re.sub(
         r"<title>.*?</title>", f"<title>{title}</title>", head, flags=re.DOTALL
     )
@@ -152,8 +136,8 @@ def whole(site, begins):
         f'<!DOCTYPE html><html lang="en" data-theme="light" data-content_root="{HOST}">'
         f'{head}<body class="print-book"><header class="print-cover">'
         f"<p class='print-title'>{title}</p>"
-        f"<p>{escape(configured('author'))}</p>"
-        f"<p>{escape(configured('html')['baseurl'])}</p>"
+        f"<p>{escape(CONFIG['author'])}</p>"
+        f"<p>{escape(SITE)}</p>"
         "<p>Text and figures CC BY 4.0, code Apache-2.0</p></header>"
         f"<nav class='print-contents'><h1>Contents</h1><ol>{''.join(contents)}</ol>"
         f"</nav><main>{chapters}</main></body></html>"
@@ -237,12 +221,12 @@ def main():
     parser.add_argument("--output", type=Path)
     arguments = parser.parse_args()
     output = arguments.output or arguments.site.parent / "rwkv-book.pdf"
-    chromium = next(filter(None, map(shutil.which, BROWSERS)), None)
-    if chromium is None:
+    executable = chromium()
+    if executable is None:
         sys.exit("A PDF is printed by Chromium. On Debian: apt-get install chromium")
     with sync_playwright() as driver:
         browser = driver.chromium.launch(
-            executable_path=chromium, args=["--no-sandbox"]
+            executable_path=executable, args=["--no-sandbox"]
         )
         begins = first_pages(
             printed(browser, arguments.site, whole(arguments.site, {}))

@@ -3,11 +3,13 @@
 import re
 from pathlib import Path
 
-import sphinx_copies
-import sphinx_light
-import sphinx_live
-import sphinx_lost
-import sphinx_reading
+from tools.site import (
+    sphinx_copies,
+    sphinx_light,
+    sphinx_live,
+    sphinx_lost,
+    sphinx_reading,
+)
 
 # Text between backticks, or a character that reStructuredText would read as markup.
 CODE_OR_MARKUP = re.compile(r"(`[^`]*`)|([*|]|(?<=\w)_(?!\w))")

@@ -12,8 +12,10 @@ import tomllib
 from pathlib import Path
 
 import nbformat
-from copies import cleared, without_solutions
-from plain_markdown import ROOT, SITE, cells, chapters
+
+from tools.contents import ROOT, SITE, chapters
+from tools.notebooks.copies import cleared, without_solutions
+from tools.notebooks.plain_markdown import cells
 
 TARGET = ROOT / "_build" / "participant"
 NAME = "rwkv-workshop"

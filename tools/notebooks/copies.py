@@ -1,25 +1,34 @@
 """Copies of the notebooks, for wherever people run them.
 
-    python tools/copies.py FOLDER
+    python -m tools.notebooks.copies FOLDER
+    python -m tools.notebooks.copies --colab FOLDER
 
 `make lab`, Binder, Colab and a hub open such copies. They are written in plain
 Markdown, because JupyterLab and Colab don't know the roles and directives of the pages;
 no cell has been run, so that a reader can guess first; solutions and what a page hides
 are folded. What is in the folder already stays, for somebody may have worked on it.
+
+The second are those that the pages' buttons open in Colab: they install the package at
+the commit that is checked out. Whenever the pages are published, so are they, on the
+branch PUBLISHED.
 """
 
 import argparse
 import re
+import subprocess
 from collections.abc import Callable
 from copy import deepcopy
 from pathlib import Path
 
-import colab
 import nbformat
-from plain_markdown import ROOT, SITE, exercise_number, plain
 
-BOOK = ROOT / "book"
+from tools import contents
+from tools.contents import BOOK, ROOT
+from tools.notebooks import install_cell
+from tools.notebooks.plain_markdown import exercise_number, plain
+
 IN_BINDER = "notebooks"  # the folder that postBuild and `make lab` name
+PUBLISHED = "colab"
 BORDER = re.compile(r"(?m)^:::\{solution-(start|end)\} *(.*)\n(?::[a-z].*\n)*:::$")
 HIDDEN = {"hide-input", "remove-input", "remove-cell"}  # what a page folds away
 FOLDED = {"jupyter": {"source_hidden": True}, "cellView": "form"}  # JupyterLab, Colab
@@ -30,11 +39,11 @@ def copy_of(path: Path, link: Callable[[str], str], revision: str | None = None)
     """The notebook of the book as somebody gets it who runs it.
 
     link      gives the address of a page, named as from the notebook's folder
-    revision  what Colab is to install, see `colab.cell_source`
+    revision  what Colab is to install, see `install_cell`
     """
     notebook = nbformat.read(path, as_version=4)
     notebook.metadata.pop("widgets", None)
-    colab.insert(notebook, revision)
+    install_cell.insert(notebook, revision)
     copied, before = [], None
     for cell, solves in with_what_they_solve(notebook.cells):
         cell = cleared(cell, path, link, fold=solves)
@@ -120,14 +129,14 @@ def beside(path):
 def on_the_site(path):
     """Links of the notebook `path` to the site's pages."""
     return lambda page: (
-        f"{SITE}/{(path.parent / page).resolve().relative_to(ROOT)}.html"
+        f"{contents.SITE}/{(path.parent / page).resolve().relative_to(ROOT)}.html"
     )
 
 
 def write(folder):
     """Copy all notebooks that the folder lacks; returns (made, kept)."""
     made, kept = [], []
-    for path in colab.of_the_book():
+    for path in contents.notebooks():
         target = folder / path.relative_to(BOOK)
         if target.exists():
             kept.append(target)
@@ -138,12 +147,43 @@ def write(folder):
     return made, kept
 
 
+def commit(root=ROOT):
+    """The one that is checked out there.
+
+    SystemExit where that is no git repository.
+    """
+    asked = subprocess.run(
+        ["git", "-C", str(root), "rev-parse", "HEAD"], capture_output=True, text=True
+    )
+    if asked.returncode:
+        raise SystemExit(
+            "Copies for Colab name the commit that they belong to, and git knows none "
+            f"here: {asked.stderr.strip()}. Make them in a clone of the repository."
+        )
+    return asked.stdout.strip()
+
+
+def write_for_colab(folder, revision):
+    """Copy all notebooks below the folder; they install the package at `revision`."""
+    for path in contents.notebooks():
+        target = folder / path.relative_to(ROOT)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        nbformat.write(copy_of(path, on_the_site(path), revision), target)
+
+
 def main(arguments=None):
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
     parser.add_argument("folder", type=Path, metavar="FOLDER")
-    folder = parser.parse_args(arguments).folder
+    parser.add_argument("--colab", action="store_true", help="those that Colab opens")
+    asked = parser.parse_args(arguments)
+    folder = asked.folder
     if folder.resolve().is_relative_to(BOOK):
         parser.error(f"{folder} is the book itself: name another folder")
+    if asked.colab:
+        revision = commit()
+        write_for_colab(folder, revision)
+        print(f"{len(contents.notebooks())} notebooks of {revision} in {folder}")
+        return
     made, kept = write(folder)
     print(f"{len(made)} notebooks made in {folder}")
     if kept:

@@ -1,9 +1,9 @@
 """What a release says of itself: the changelog's section of a version, checked first.
 
-    python tools/release.py v0.1.0
+    python -m tools.checks.release v0.1.0
 
 The tag, pyproject.toml and CITATION.cff have to name the same version, and the
-changelog has to say what is new in it.
+changelog has to say what is new in it. It needs nothing that is not Python's own.
 """
 
 import re
@@ -11,7 +11,7 @@ import sys
 import tomllib
 from pathlib import Path
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 
 
 def notes(tag, root=ROOT):

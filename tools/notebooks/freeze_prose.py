@@ -1,6 +1,6 @@
 """The book's own prose as a text to train on: src/rwkv_book/text/prose.txt.
 
-    python tools/freeze_prose.py FILE
+    python -m tools.notebooks.freeze_prose FILE
 
 It was made once, of the pages as they were then, and is frozen: chapters print what a
 network learns from it, and records hold the losses, so it must be the same everywhere
@@ -19,7 +19,8 @@ import textwrap
 import unicodedata
 from pathlib import Path
 
-import plain_markdown
+from tools import contents
+from tools.notebooks import plain_markdown
 
 WITHOUT_SENTENCES = {"api", "notebooks", "bibliography"}
 BLOCKS = (  # what goes, and where no formula or code may be left behind
@@ -47,9 +48,7 @@ ASCII = {
 
 def pages():
     """The pages in the order of the book, named without their ending."""
-    listed = [page for part in plain_markdown.parts().values() for page in part]
-    first = plain_markdown.ROOT / "book" / "index"
-    return [page for page in (first, *listed) if page.name not in WITHOUT_SENTENCES]
+    return [page for page in contents.pages() if page.name not in WITHOUT_SENTENCES]
 
 
 def markdown(page):

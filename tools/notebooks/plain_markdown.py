@@ -12,12 +12,10 @@ from functools import cache
 from pathlib import Path
 
 import nbformat
-import yaml
 from pybtex.database import parse_file
 
-ROOT = Path(__file__).parents[1]
-CONFIG = yaml.safe_load((ROOT / "_config.yml").read_text(encoding="utf-8"))
-SITE = CONFIG["html"]["baseurl"]
+from tools import contents
+
 ROLE = re.compile(r"\{([a-z]+)\}`([^`]+)`")
 TITLED = re.compile(r"(?s)(.*?)\s*<([^<>]+)>")  # text <target>
 BOX = re.compile(r"(?ms)^:::\{([a-z-]+)\} *(.*?)\n(.*?)^:::$")
@@ -26,23 +24,6 @@ FORMULA = re.compile(r"(?ms)^```\{math\}\n:label: ([\w-]+)\n(.*?)^```$")
 MAP = re.compile(r"(?m)^:::\{book-map\}\n:::$")
 LABELLED = re.compile(r"(?ms)^\$\$\n((?:(?!\$\$).)*?)^\$\$ \(([\w-]+)\)$")
 UNKNOWN = re.compile(r"\{[a-z-]+\}`|^:::|^```\{", re.MULTILINE)
-
-
-@cache
-def chapters():
-    """The chapters, in order: the pages that have a number."""
-    pages = [page for part in parts().values() for page in part]
-    return [p.with_suffix(".ipynb") for p in pages if re.match(r"\d\d_", p.name)]
-
-
-@cache
-def parts():
-    """{caption: pages} of the table of contents; a page is named without its ending."""
-    contents = yaml.safe_load((ROOT / "_toc.yml").read_text(encoding="utf-8"))
-    return {
-        part["caption"]: [ROOT / chapter["file"] for chapter in part["chapters"]]
-        for part in contents["parts"]
-    }
 
 
 @cache
@@ -55,8 +36,7 @@ def cells(path):
 def equations():
     """{label: (chapter, number)} of every formula with a label, as pages count them."""
     found = {}
-    pages = [page.with_suffix(".ipynb") for part in parts().values() for page in part]
-    for path in filter(Path.exists, pages):
+    for path in contents.notebooks():
         text = "\n".join(c.source for c in cells(path) if c.cell_type == "markdown")
         labels = [(m.start(), m[1]) for m in FORMULA.finditer(text)]
         labels += [(m.start(), m[2]) for m in LABELLED.finditer(text)]
@@ -67,7 +47,7 @@ def equations():
 
 @cache
 def bibliography():
-    return parse_file(ROOT / "book" / "references.bib").entries
+    return parse_file(contents.BOOK / "references.bib").entries
 
 
 def plain(text: str, path: Path, link: Callable[[str], str]) -> str:
@@ -78,7 +58,7 @@ def plain(text: str, path: Path, link: Callable[[str], str]) -> str:
     """
     text = FORMULA.sub(lambda m: numbered(m[2], m[1]), text)
     text = LABELLED.sub(lambda m: numbered(m[1], m[2]), text)
-    text = MAP.sub(lambda m: contents(path, link), text)
+    text = MAP.sub(lambda m: book_map(path, link), text)
     text = BOX.sub(lambda m: box(*m.groups()), text)
     text = ROLE.sub(lambda m: role(*m.groups(), path, link), text)
     stray = UNKNOWN.search(text)
@@ -107,10 +87,12 @@ def box(kind, title, body):
     return "\n".join(f"> {line}".rstrip() for line in lines)
 
 
-def contents(path, link):
+def book_map(path, link):
     """All pages, part by part, in place of the map of the book."""
     lines = []
-    for caption, pages in parts().items():
+    for caption, pages in contents.parts().items():
+        if not caption:
+            continue
         lines += ["", f"**{caption}**", ""]
         for page in pages:
             target = page.relative_to(path.parent).as_posix()

@@ -5,15 +5,16 @@ A page opened from a file may load a script but no modules, so they are bundled.
 
 from pathlib import Path
 
-from offline import Bundle
+from tools.contents import BOOK
+from tools.site.scripts import script
 
-ENTRY = Path(__file__).parents[1] / "book" / "_static" / "live" / "live.js"
+ENTRY = BOOK / "_static" / "live" / "live.js"
 
 
 def write_script(app, error):
     if error is None and app.builder.format == "html":
-        script = Path(app.outdir) / "_static" / "live.js"
-        script.write_text(Bundle(ENTRY).script(), encoding="utf-8")
+        target = Path(app.outdir) / "_static" / "live.js"
+        target.write_text(script(ENTRY), encoding="utf-8")
 
 
 def setup(app):

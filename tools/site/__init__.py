@@ -1,0 +1,15 @@
+"""What the pages need beyond Jupyter Book's settings, and what is made of them.
+
+package.json        the browser libraries and esbuild, which make puts into .vendor
+sphinx_book.py      the Sphinx extension of the book; it calls the others
+sphinx_reading.py   what a page says of itself: its question, its time, its place
+sphinx_lost.py      a line for readers who got lost
+sphinx_copies.py    buttons that open the copies of the notebooks
+sphinx_light.py     what pages load, made less
+sphinx_live.py      the script of the live figures
+scripts.py          modules as one plain script, by esbuild
+browser.py          Chromium on this machine
+offline.py          the site as a zip: `make offline`
+pdf.py              the book as one PDF: `make pdf`
+translation.py      the book in another language
+"""

@@ -1,0 +1,126 @@
+"""The built site as a zip that opens from a folder or a USB stick: `make offline`.
+
+Browsers treat a page opened from a file as a stranger to the file beside it: it may
+show pictures and run scripts, but may not start a module or a worker, nor fetch
+anything. So the playground's modules become one plain script here, which holds its
+worker and the weights as well, and MathJax draws its letters instead of loading fonts.
+"""
+
+import argparse
+import base64
+import re
+import shutil
+import tempfile
+import zipfile
+from pathlib import Path
+
+from tools.contents import ROOT
+from tools.site.scripts import script
+
+FOLDER = "rwkv-book"
+EPOCH = (2026, 1, 1, 0, 0, 0)  # the same bytes for the same site
+
+MODULES = 'type="module" src="../_static/playground/page.js"'
+SCRIPT = 'defer src="../_static/playground-page.js"'
+FONT = re.compile(r'url\("(?P<path>[^"]+\.woff2)"\)')
+
+READ_ME = """\
+The RWKV book, to be read without a network.
+
+Open index.html in a browser. All pages, figures, sliders, formulas, the search and the
+playground work from this folder. Three things do not: search results come without an
+excerpt of the page, because a browser does not let one file read another; the buttons
+that open a notebook in Binder or Colab, and links to other sites, need a network.
+
+Should your browser refuse something all the same, serve the folder on your own machine,
+
+    python3 -m http.server
+
+in this folder, and open http://127.0.0.1:8000. It was tried in Chromium and in Firefox.
+"""
+
+
+def playground(folder):
+    """The playground's modules, its worker and the weights as one script."""
+    with tempfile.TemporaryDirectory() as work:
+        modules = Path(work) / "playground"
+        shutil.copytree(folder, modules)
+        shutil.copy(folder.parent / "shakespeare.safetensors", work)
+        (modules / "worker.txt").write_text(script(modules / "worker.js"), "utf-8")
+        beside = Path(__file__).with_name("offline_beside.js")
+        shutil.copy(beside, modules / "beside.js")
+        return script(modules / "page.js", txt="text", safetensors="dataurl")
+
+
+def data_url(path, kind):
+    return f"data:{kind};base64,{base64.b64encode(path.read_bytes()).decode()}"
+
+
+def offline(site):
+    """The files of the edition, {path within it: text, bytes or a Path to copy}."""
+    files = {"READ ME.txt": READ_ME}
+    for path in sorted(site.rglob("*")):
+        name = path.relative_to(site).as_posix()
+        if path.is_file() and not path.name.startswith(".") and not left_out(name):
+            files[name] = path
+    for name, path in list(files.items()):
+        if name.endswith(".html") and not name.startswith(("vendor/", "_static/")):
+            files[name] = path.read_text(encoding="utf-8").replace(
+                "es5/tex-mml-chtml.js", "es5/tex-mml-svg.js"
+            )
+    page = "book/playground.html"
+    files[page] = replaced(page, files[page], MODULES, SCRIPT)
+    files["_static/playground-page.js"] = playground(site / "_static" / "playground")
+    for name, old, new in (
+        ("documentation_options.js", "SUMMARY: true", "SUMMARY: false"),
+        ("notes.js", "tex-mml-chtml.js", "tex-mml-svg.js"),
+    ):
+        text = (site / "_static" / name).read_text(encoding="utf-8")
+        files[f"_static/{name}"] = replaced(name, text, old, new)
+    styles = site / "_static" / "book.css"
+    files["_static/book.css"] = FONT.sub(
+        lambda font: f'url("{data_url(styles.parent / font["path"], "font/woff2")}")',
+        styles.read_text(encoding="utf-8"),
+    )
+    drawing = ROOT / ".vendor" / "node_modules" / "mathjax" / "es5" / "tex-mml-svg.js"
+    files["vendor/mathjax/es5/tex-mml-svg.js"] = drawing
+    return files
+
+
+def left_out(name):
+    """What only a server could serve, and what only builders and debuggers read."""
+    return (
+        name == "objects.inv"
+        or name.endswith((".safetensors", ".map", "es5/tex-mml-chtml.js"))
+        or (
+            name.startswith(("vendor/mathjax/es5/output/", "vendor/@fontsource"))
+            and not name.endswith("LICENSE")
+        )
+    )
+
+
+def replaced(name, text, old, new):
+    if old not in text:
+        raise ValueError(f"{name} does not say {old!r}")
+    return text.replace(old, new)
+
+
+def main(arguments=None):
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("site", type=Path, nargs="?", default=ROOT / "_build" / "html")
+    parser.add_argument("--output", type=Path)
+    arguments = parser.parse_args(arguments)
+    output = arguments.output or arguments.site.parent / f"{FOLDER}-offline.zip"
+    with zipfile.ZipFile(output, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in sorted(offline(arguments.site.resolve()).items()):
+            content = content.read_bytes() if isinstance(content, Path) else content
+            archive.writestr(
+                zipfile.ZipInfo(f"{FOLDER}/{name}", EPOCH),
+                content,
+                zipfile.ZIP_DEFLATED,
+            )
+    print(f"{output}: {output.stat().st_size / 1e6:.0f} MB")
+
+
+if __name__ == "__main__":
+    main()

@@ -128,10 +128,11 @@ test: lint ## everything: style, unit tests, notebooks, site, browser
 	@$(MAKE) --no-print-directory check-notebooks
 	@$(MAKE) --no-print-directory check-site
 
-lint: $(INSTALLED) ## ruff, and the spelling
+lint: $(INSTALLED) ## ruff, the spelling, and which room may import which
 	@.venv/bin/ruff check
 	@.venv/bin/ruff format --check
 	@.venv/bin/codespell
+	@.venv/bin/lint-imports --no-logo >/dev/null || .venv/bin/lint-imports
 
 unit: $(INSTALLED) $(VENDORED) ## the package's tests
 	@$(BESIDE) $(PY) -m pytest -q -n 2

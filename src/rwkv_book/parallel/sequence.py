@@ -13,6 +13,7 @@ from torch import nn
 from rwkv_book.rwkv4.model import shift
 from rwkv_book.rwkv4.wkv import (
     WkvState,
+    at_most_finite,
     check_arguments,
     empty_state,
     many_tokens,
@@ -74,6 +75,7 @@ def wkv_across_ranks(decay_rate, bonus, key, value, state=None, inside=wkv_chunk
     returns the state after its own last token.
     """
     check_arguments(decay_rate, bonus, key, value, state)
+    decay_rate = at_most_finite(decay_rate)
     rank, last = dist.get_rank(), dist.get_world_size() - 1
     state = empty_state(key[:, 0]) if state is None else state
     length = key.shape[1]

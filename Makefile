@@ -132,7 +132,7 @@ lint: $(INSTALLED) ## ruff, the spelling, and which room may import which
 	@.venv/bin/ruff check
 	@.venv/bin/ruff format --check
 	@.venv/bin/codespell
-	@.venv/bin/lint-imports --no-logo >/dev/null || .venv/bin/lint-imports
+	@.venv/bin/lint-imports --no-logo
 
 unit: $(INSTALLED) $(VENDORED) ## the package's tests
 	@$(BESIDE) $(PY) -m pytest -q -n 2

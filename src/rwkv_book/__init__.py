@@ -19,7 +19,6 @@ Rooms, in reading order:
     cost         parameters, FLOPs, bytes, hours and money, in closed form
     show         source code, figures and sliders in the chapters
     exercises    what is wrong with an answer
-    commands     what `python -m rwkv_book` does
     doctor       whether this machine can run all that, and what to do if not
     commands     what `python -m rwkv_book` can be asked, one file a command
 

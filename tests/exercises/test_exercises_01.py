@@ -2,58 +2,14 @@
 
 import math
 
-import pytest
 import torch
+from helpers.exercises import all_heard, of, told
 
-from rwkv_book.exercises import diagnose
+from rwkv_book.exercises import chapter_01
 from rwkv_book.exercises.chapter_01 import variant
 from rwkv_book.rnn import LstmState, Params
 
 GATE = 0.5**0.01
-
-
-@pytest.mark.parametrize(
-    ("number", "answer"),
-    [
-        ("01.1", 0.674),
-        ("01.1", math.tanh(1 + 0.5 * math.tanh(0.5 * math.tanh(-1)))),
-        ("01.2", math.log(GATE / (1 - GATE))),
-        ("01.2", 4.97),
-        ("01.5", 0.59),
-    ],
-)
-def test_a_right_number_is_right(number, answer):
-    assert diagnose(number, answer).startswith("Right.")
-
-
-@pytest.mark.parametrize(
-    ("number", "answer", "sentence"),
-    [
-        ("01.1", -0.674, "words are reversed"),
-        ("01.1", -0.363, "still to come"),
-        ("01.1", 0.762, "“good” alone"),
-        ("01.1", 0.818, "last hyperbolic tangent is missing"),
-        ("01.1", 0.75, "hyperbolic tangent is missing"),
-        ("01.1", 0, "forgets their order"),
-        ("01.1", 0.338, "weight of a half"),
-        ("01.1", 0.1, "Three times"),
-        ("01.1", "x", "should be a number"),
-        ("01.2", GATE, "That is the gate"),
-        ("01.2", -4.97, "Mind the sign"),
-        ("01.2", -math.log(GATE), "invert the sigmoid"),
-        ("01.2", 0, "gone after one step"),
-        ("01.2", 5, "two decimals"),
-        ("01.2", 3, "to the power of 100"),
-        ("01.5", 59, "as a fraction"),
-        ("01.5", 0.80, "second quarter"),
-        ("01.5", 0.74, "gates are not shut"),
-        ("01.5", 0.41, "Worse than a coin"),
-        ("01.5", 0.515, "[32:64]"),
-    ],
-)
-def test_a_usual_mistake_is_named(number, answer, sentence):
-    found = diagnose(number, answer)
-    assert found.startswith("Not yet.") and sentence in found, found
 
 
 def step(**changes):
@@ -61,33 +17,6 @@ def step(**changes):
         return variant(x, LstmState(hidden, cell), Params(*params), **changes)
 
     return my_step
-
-
-def test_a_step_that_is_right_is_right():
-    assert diagnose("01.3", step()).startswith("Right.")
-
-
-@pytest.mark.parametrize(
-    ("answer", "sentence"),
-    [
-        (step(order=(0, 2, 1, 3)), "third quarter is the candidate"),
-        (step(order=(1, 0, 2, 3)), "input gate comes first"),
-        (step(order=(0, 1, 3, 2)), "output gate is last"),
-        (step(squash=False), "tanh, not through a sigmoid"),
-        (step(shown=False), "goes through tanh first"),
-        (step(old=True), "new cell, not the old"),
-        (step(tied=True), "not 1 - forget"),
-        (lambda *a: step()(*a)[::-1], "Hidden comes first"),
-        (lambda *a: (step()(*a)[0], 2 * step()(*a)[1]), "The cell is wrong"),
-        (lambda *a: (2 * step()(*a)[0], step()(*a)[1]), "The cell is right; hidden"),
-        (lambda *_: (torch.zeros(3), torch.zeros(3)), "returns shape (3,)"),
-        (lambda *_: torch.zeros(2, 4), "return two things"),
-        (lambda *_: None, "returns nothing"),
-    ],
-)
-def test_a_usual_mistake_in_the_step_is_named(answer, sentence):
-    found = diagnose("01.3", answer)
-    assert found.startswith("Not yet.") and sentence in found, found
 
 
 def interval(width=lambda d, first, second: 1.96 * d.std() / len(d) ** 0.5, sign=1):
@@ -99,13 +28,55 @@ def interval(width=lambda d, first, second: 1.96 * d.std() / len(d) ** 0.5, sign
     return my_interval
 
 
-def test_an_interval_that_is_right_is_right():
-    assert diagnose("01.4", interval()).startswith("Right.")
-
-
-@pytest.mark.parametrize(
-    ("answer", "sentence"),
-    [
+ANSWERS = [
+    *of(
+        "01.1",
+        (0.674, "Right."),
+        (math.tanh(1 + 0.5 * math.tanh(0.5 * math.tanh(-1))), "Right."),
+        (-0.674, "words are reversed"),
+        (-0.363, "still to come"),
+        (0.762, "“good” alone"),
+        (0.818, "last hyperbolic tangent is missing"),
+        (0.75, "hyperbolic tangent is missing"),
+        (0, "forgets their order"),
+        (0.338, "weight of a half"),
+        (0.1, "Three times"),
+        ("x", "should be a number"),
+    ),
+    *of(
+        "01.2",
+        (math.log(GATE / (1 - GATE)), "Right."),
+        (4.97, "Right."),
+        (GATE, "That is the gate"),
+        (-4.97, "Mind the sign"),
+        (-math.log(GATE), "invert the sigmoid"),
+        (0, "gone after one step"),
+        (5, "two decimals"),
+        (3, "to the power of 100"),
+    ),
+    *of(
+        "01.3",
+        (step(), "Right."),
+        (step(order=(0, 2, 1, 3)), "third quarter is the candidate"),
+        (step(order=(1, 0, 2, 3)), "input gate comes first"),
+        (step(order=(0, 1, 3, 2)), "output gate is last"),
+        (step(squash=False), "tanh, not through a sigmoid"),
+        (step(shown=False), "goes through tanh first"),
+        (step(old=True), "new cell, not the old"),
+        (step(tied=True), "not 1 - forget"),
+        (lambda *a: step()(*a)[::-1], "Hidden comes first"),
+        (lambda *a: (step()(*a)[0], 2 * step()(*a)[1]), "The cell is wrong"),
+        (
+            lambda *a: (2 * step()(*a)[0], step()(*a)[1]),
+            "The cell is right; hidden",
+        ),
+        (lambda *_: (torch.zeros(3), torch.zeros(3)), "returns shape (3,)"),
+        (lambda *_: torch.zeros(2, 4), "return two things"),
+        (lambda *_: None, "returns nothing"),
+    ),
+    *of(
+        "01.4",
+        (interval(), "Right."),
         (interval(sign=-1), "first minus the second"),
         (
             interval(lambda d, a, b: 1.96 * ((a.var() + b.var()) / len(d)).sqrt()),
@@ -119,8 +90,17 @@ def test_an_interval_that_is_right_is_right():
         (lambda a, b: (0.5, 0.6), "difference of the two accuracies"),
         (lambda a, b: 0.03, "return two numbers"),
         (lambda a, b: None, "returns nothing"),
-    ],
-)
-def test_a_usual_mistake_in_the_interval_is_named(answer, sentence):
-    found = diagnose("01.4", answer)
-    assert found.startswith("Not yet.") and sentence in found, found
+    ),
+    *of(
+        "01.5",
+        (0.59, "Right."),
+        (59, "as a fraction"),
+        (0.80, "second quarter"),
+        (0.74, "gates are not shut"),
+        (0.41, "Worse than a coin"),
+        (0.515, "[32:64]"),
+    ),
+]
+
+test_an_answer_is_told_its_sentence = told(ANSWERS)
+test_no_sentence_goes_without_an_answer = all_heard(chapter_01, ANSWERS)

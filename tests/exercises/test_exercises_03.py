@@ -2,38 +2,11 @@
 
 import math
 
-import pytest
 import torch
+from helpers.exercises import all_heard, of, told
 
 from rwkv_book.attention import features
-from rwkv_book.exercises import diagnose
-
-
-@pytest.mark.parametrize(("number", "answer"), [("03.1", 33), ("03.2", 7)])
-def test_a_right_number_is_right(number, answer):
-    assert diagnose(number, answer).startswith("Right.")
-
-
-@pytest.mark.parametrize(
-    ("number", "answer", "sentence"),
-    [
-        ("03.1", 32, "4096 numbers"),
-        ("03.1", 64, "num and den"),
-        ("03.1", 65, "a key and a value"),
-        ("03.1", 66, "a key and a value"),
-        ("03.1", 4096, "numbers with numbers"),
-        ("03.1", 40, "Solve"),
-        ("03.1", "many", "should be a number"),
-        ("03.2", 0, "does see later tokens"),
-        ("03.2", 8, "Token 0 itself"),
-        ("03.2", 56, "hides all sums but the first"),
-        ("03.2", 63, "hides all sums but the first"),
-        ("03.2", 3, "Which tokens"),
-    ],
-)
-def test_a_usual_mistake_is_named(number, answer, sentence):
-    found = diagnose(number, answer)
-    assert found.startswith("Not yet.") and sentence in found
+from rwkv_book.exercises import chapter_03
 
 
 def loop(phi=features, divided=True, late=False, keep_num=1.0, keep_den=1.0, again=1.0):
@@ -60,29 +33,6 @@ def all_at_once(query, key, value):
     return query @ (key.T @ value) / (query @ key.sum(0))[:, None]
 
 
-def test_a_loop_that_is_right_is_right():
-    assert diagnose("03.3", loop()).startswith("Right.")
-    assert diagnose("03.4", loop()).startswith("Right.")
-
-
-@pytest.mark.parametrize(
-    ("answer", "sentence"),
-    [
-        (loop(divided=False), "do not sum to 1"),
-        (loop(phi=lambda x: x), "features are missing"),
-        (all_at_once, "hears the last one"),
-        (loop(late=True), "does not hear itself"),
-        (loop(again=2), "not those of linear attention"),
-        (lambda *_: torch.zeros(3, 4), "returns shape (3, 4)"),
-        (lambda *_: None, "returns nothing"),
-        (lambda query, key: query, "raised TypeError"),
-    ],
-)
-def test_a_usual_mistake_in_the_loop_is_named(answer, sentence):
-    found = diagnose("03.3", answer)
-    assert found.startswith("Not yet.") and sentence in found, found
-
-
 def one_step_late(query, key, value, decay_rate):
     """The token before the newest has not faded yet."""
     query, key = features(query), features(key)
@@ -95,9 +45,42 @@ def one_step_late(query, key, value, decay_rate):
     return torch.stack(out)
 
 
-@pytest.mark.parametrize(
-    ("answer", "sentence"),
-    [
+ANSWERS = [
+    *of(
+        "03.1",
+        (33, "Right."),
+        (32, "4096 numbers"),
+        (64, "num and den"),
+        (65, "a key and a value"),
+        (66, "a key and a value"),
+        (4096, "numbers with numbers"),
+        (40, "Solve"),
+        ("many", "should be a number"),
+    ),
+    *of(
+        "03.2",
+        (7, "Right."),
+        (0, "does see later tokens"),
+        (8, "Token 0 itself"),
+        (56, "hides all sums but the first"),
+        (63, "hides all sums but the first"),
+        (3, "Which tokens"),
+    ),
+    *of(
+        "03.3",
+        (loop(), "Right."),
+        (loop(divided=False), "do not sum to 1"),
+        (loop(phi=lambda x: x), "features are missing"),
+        (all_at_once, "hears the last one"),
+        (loop(late=True), "does not hear itself"),
+        (loop(again=2), "not those of linear attention"),
+        (lambda *_: torch.zeros(3, 4), "returns shape (3, 4)"),
+        (lambda *_: None, "returns nothing"),
+        (lambda query, key: query, "raised TypeError"),
+    ),
+    *of(
+        "03.4",
+        (loop(), "Right."),
         (loop(keep_den=0), "Only num fades"),
         (loop(keep_num=0), "Only den fades"),
         (loop(keep_num=0, keep_den=0), "Nothing fades"),
@@ -106,28 +89,17 @@ def one_step_late(query, key, value, decay_rate):
         (lambda q, k, v, w: loop()(q, k, v, -math.log(1 - w)), "not by 1 - w"),
         (lambda q, k, v, w: loop()(q, k, v, -math.log(w)), "not by w"),
         (loop(again=2), "not those of linear attention"),
-    ],
-)
-def test_a_usual_mistake_in_fading_is_named(answer, sentence):
-    found = diagnose("03.4", answer)
-    assert found.startswith("Not yet.") and sentence in found, found
-
-
-def test_keys_with_features_of_their_own_are_right():
-    keys = 9 * (2 * torch.eye(16) - 1)
-    assert diagnose("03.5", keys).startswith("Right.")
-    assert diagnose("03.5", keys.tolist()).startswith("Right.")
-
-
-@pytest.mark.parametrize(
-    ("answer", "sentence"),
-    [
+    ),
+    *of(
+        "03.5",
+        (9 * (2 * torch.eye(16) - 1), "Right."),
+        ((9 * (2 * torch.eye(16) - 1)).tolist(), "Right."),
         (torch.eye(16), "orthogonal, and their features are not"),
         (torch.zeros(16, 16), "weight of 0.06"),
         (5 * torch.eye(16) - 5, "should be near 0 but one"),
         (torch.eye(17), "returns shape (17, 17)"),
-    ],
-)
-def test_keys_in_each_others_way_are_named(answer, sentence):
-    found = diagnose("03.5", answer)
-    assert found.startswith("Not yet.") and sentence in found, found
+    ),
+]
+
+test_an_answer_is_told_its_sentence = told(ANSWERS)
+test_no_sentence_goes_without_an_answer = all_heard(chapter_03, ANSWERS)

@@ -3,65 +3,17 @@
 import math
 from dataclasses import replace
 
-import pytest
 import torch
+from helpers.exercises import all_heard, of, told
 from torch.nn.functional import cross_entropy
 
 from rwkv_book import training
-from rwkv_book.exercises import chapter_07, diagnose
+from rwkv_book.exercises import chapter_07
 from rwkv_book.text import corpora
 from rwkv_book.training import ablations
 
 LOSS = (3 * math.log(2) + math.log(256)) / 4
 SENT = 4 * 63 / 64 * 169_342_464
-
-
-def wrong(number, answer, sentence):
-    found = diagnose(number, answer)
-    assert found.startswith("Not yet.") and sentence in found, found
-
-
-@pytest.mark.parametrize("answer", [LOSS, 1.91, torch.tensor(1.906)])
-def test_a_loss_by_hand_is_right(answer):
-    assert diagnose("07.1", answer).startswith("Right. 1.91")
-
-
-@pytest.mark.parametrize(
-    ("answer", "sentence"),
-    [
-        (4 * LOSS, "That is the sum"),
-        (LOSS / math.log(2), "Those are bits"),
-        (LOSS / math.log(10), "base 10"),
-        (-LOSS, "The sign is turned"),
-        (-math.log((1.5 + 1 / 256) / 4), "the mean of the probabilities"),
-        (math.log(2), "The fourth byte is missing"),
-        (math.exp(LOSS), "the perplexity"),
-        (5.0, "5 it is not"),
-        ("nats", "should be a number"),
-    ],
-)
-def test_a_wrong_loss_is_explained(answer, sentence):
-    wrong("07.1", answer, sentence)
-
-
-def test_the_bytes_of_a_ring_are_right():
-    assert diagnose("07.2", SENT).startswith("Right. 667 MB")
-
-
-@pytest.mark.parametrize(
-    ("answer", "sentence"),
-    [
-        (SENT / 2, "a ring goes round twice"),
-        (SENT * 2, "bfloat16 has 2 bytes"),
-        (4 * 169_342_464, "does not send itself its own part"),
-        (SENT * 64, "all GPUs send together"),
-        (SENT / 64, "n - 1 times a round"),
-        (2 * 169_342_464, "the size of the gradients"),
-        (1e9, "two rounds, n - 1 parts each"),
-    ],
-)
-def test_a_wrong_number_of_bytes_is_explained(answer, sentence):
-    wrong("07.2", answer, sentence)
 
 
 def in_pieces(mistake=None):
@@ -92,34 +44,16 @@ def in_pieces(mistake=None):
     return backward
 
 
+def twice_as_steep(model, *arguments):
+    in_pieces()(model, *arguments)
+    for weights in model.parameters():
+        weights.grad *= 2
+
+
 def one_graph(model, inputs, targets, through):
     model.zero_grad()
     logits, _ = ablations.Truncated(model, through)(inputs)
     cross_entropy(logits.flatten(0, 1), targets.flatten()).backward()
-
-
-def test_backward_in_pieces_is_right():
-    assert diagnose("07.3", in_pieces()).startswith("Right. 5 pieces")
-
-
-@pytest.mark.parametrize(
-    ("answer", "sentence"),
-    [
-        (in_pieces("remembers"), "detach() it"),
-        (in_pieces("no state"), "began with an empty state"),
-        (in_pieces("zeroed"), "gradients of the last piece alone"),
-        (in_pieces("mean of means"), "the last one is shorter"),
-        (in_pieces("means"), "You added up the means"),
-        (in_pieces("sum"), "gradients of the sum"),
-        (in_pieces("whole"), "not cut anywhere"),
-        (one_graph, "in memory at once"),
-        (in_pieces("no backward"), "call backward() for every piece"),
-        (lambda *a: (in_pieces()(*a), in_pieces("zeroed")(*a)), "last piece alone"),
-        (3, "It should be a function"),
-    ],
-)
-def test_wrong_pieces_are_named(answer, sentence):
-    wrong("07.3", answer, sentence)
 
 
 def trapezoid(run, step, flat=0.8, late=0, end=0):
@@ -132,15 +66,73 @@ def trapezoid(run, step, flat=0.8, late=0, end=0):
     return top + (run.final_learning_rate - top) * (step - begin) / (last - begin + end)
 
 
-def test_a_schedule_with_a_flat_part_is_right():
-    assert diagnose("07.4", trapezoid).startswith("Right.")
+def test_channel_mixing_with_two_zeros_never_wakes():
+    run = replace(ablations.SMALL, steps=4, warm_up=1, batch=2, length=12)
+    model = ablations.first_model(run)
+    for block in model.blocks:
+        torch.nn.init.zeros_(block.channel_mix.key.weight)
+    before = {n: w.clone() for n, w in model.state_dict().items()}
+    data = training.join(corpora.load(run.corpus).training)
+    assert len(list(training.fit(model, run, data))) == run.steps
+    after = model.state_dict()
+    asleep = [n for n, weights in before.items() if torch.equal(after[n], weights)]
+    assert len(asleep) == 14
 
 
-@pytest.mark.parametrize(
-    ("answer", "sentence"),
-    [
+ANSWERS = [
+    *of(
+        "07.1",
+        (LOSS, "Right. 1.91"),
+        (1.91, "Right. 1.91"),
+        (torch.tensor(1.906), "Right. 1.91"),
+        (4 * LOSS, "That is the sum"),
+        (LOSS / math.log(2), "Those are bits"),
+        (LOSS / math.log(10), "base 10"),
+        (-LOSS, "The sign is turned"),
+        (-math.log((1.5 + 1 / 256) / 4), "the mean of the probabilities"),
+        (math.log(2), "The fourth byte is missing"),
+        (math.exp(LOSS), "the perplexity"),
+        (5.0, "5 it is not"),
+        ("nats", "should be a number"),
+    ),
+    *of(
+        "07.2",
+        (SENT, "Right. 667 MB"),
+        (SENT / 1e6, "not in MB"),
+        (SENT / 2, "a ring goes round twice"),
+        (SENT * 2, "bfloat16 has 2 bytes"),
+        (4 * 169_342_464, "does not send itself its own part"),
+        (SENT * 64, "all GPUs send together"),
+        (SENT / 64, "n - 1 times a round"),
+        (2 * 169_342_464, "the size of the gradients"),
+        (1e9, "two rounds, n - 1 parts each"),
+    ),
+    *of(
+        "07.3",
+        (in_pieces(), "Right. 5 pieces"),
+        (in_pieces("remembers"), "detach() it"),
+        (in_pieces("no state"), "began with an empty state"),
+        (in_pieces("zeroed"), "gradients of the last piece alone"),
+        (in_pieces("mean of means"), "the last one is shorter"),
+        (in_pieces("means"), "You added up the means"),
+        (in_pieces("sum"), "gradients of the sum"),
+        (in_pieces("whole"), "not cut anywhere"),
+        (twice_as_steep, "differ from those of ablations.Truncated"),
+        (lambda m, i, t, n: (m(i), in_pieces()(m, i, t, n)), "a piece had 22 tokens"),
+        (one_graph, "in memory at once"),
+        (in_pieces("no backward"), "call backward() for every piece"),
+        (lambda *a: (in_pieces()(*a), in_pieces("zeroed")(*a)), "last piece alone"),
+        (3, "It should be a function"),
+    ),
+    *of(
+        "07.4",
+        (trapezoid, "Right."),
         (lambda run, step: trapezoid(run, step, late=1), "it would be wasted"),
         (lambda run, step: trapezoid(run, step, late=-1), "1/10 of the highest"),
+        (
+            lambda run, step: trapezoid(run, step) * (1 - 0.1 * (step == 9)),
+            "The last step of the warm-up",
+        ),
         (
             lambda run, step: trapezoid(run, step, flat=0.5),
             "should stay at its highest",
@@ -151,35 +143,10 @@ def test_a_schedule_with_a_flat_part_is_right():
             "a straight line",
         ),
         (1e-3, "It should be a function"),
-    ],
-)
-def test_a_wrong_schedule_is_explained(answer, sentence):
-    wrong("07.4", answer, sentence)
-
-
-def test_channel_mixing_with_two_zeros_never_wakes():
-    assert diagnose("07.5", still_asleep()).startswith("Right. Seven a layer")
-
-
-def still_asleep():
-    """By trying it: the tensors that some steps leave as they were."""
-    run = replace(ablations.SMALL, steps=4, warm_up=1, batch=2, length=12)
-    model = ablations.first_model(run)
-    for block in model.blocks:
-        torch.nn.init.zeros_(block.channel_mix.key.weight)
-    model_before = {n: w.clone() for n, w in model.state_dict().items()}
-    data = training.join(corpora.load(run.corpus).training)
-    optimizer = training.make_optimizer(model, run)
-    for step in range(run.steps):
-        batch = training.windows(data, run, step)
-        training.training_step(model, optimizer, *batch, run, step)
-    after = model.state_dict()
-    return sum(torch.equal(after[n], weights) for n, weights in model_before.items())
-
-
-@pytest.mark.parametrize(
-    ("answer", "sentence"),
-    [
+    ),
+    *of(
+        "07.5",
+        (14, "Right. Seven a layer"),
         (0, "Some do stay"),
         (2, "what is fed by them alone"),
         (4, "what it lets through, which is always zero"),
@@ -188,20 +155,15 @@ def still_asleep():
         (10, "learns only through it"),
         (12, "a weight and a bias"),
         (13, "13 it is not"),
-    ],
-)
-def test_a_wrong_count_of_sleepers_is_explained(answer, sentence):
-    wrong("07.5", answer, sentence)
+    ),
+    *of(
+        "07.6",
+        (0.016, "Right. Lower by 0.05 or more."),
+        (0, "above 0"),
+        (2.0, "more than 1 a step"),
+        (1e-4, "higher than with 0.004"),
+    ),
+]
 
-
-@pytest.mark.parametrize(
-    ("answer", "sentence"),
-    [(0, "above 0"), (2.0, "more than 1 a step"), (1e-4, "higher than with 0.004")],
-)
-def test_a_rate_that_is_not_better_is_refused(answer, sentence):
-    wrong("07.6", answer, sentence)
-
-
-def test_a_better_rate_is_found_by_a_search():
-    assert chapter_07.BETTER == 0.05
-    assert diagnose("07.6", 0.016).startswith("Right. Lower by 0.05 or more.")
+test_an_answer_is_told_its_sentence = told(ANSWERS)
+test_no_sentence_goes_without_an_answer = all_heard(chapter_07, ANSWERS)

@@ -3,9 +3,12 @@
 import shutil
 
 import pytest
+import torch
+from helpers.exercises import Answer, all_heard, of, told
 
 from rwkv_book.compiled.source import replaced
-from rwkv_book.exercises import chapter_08, diagnose
+from rwkv_book.exercises import chapter_08
+from rwkv_book.rwkv4 import threads
 from rwkv_book.rwkv4.kernels import SOURCE
 
 needs_compiler = pytest.mark.skipif(not shutil.which("g++"), reason="needs g++")
@@ -17,43 +20,6 @@ ON_NO_SCALE = """DEVICE Sums merge(Sums x, Sums y, real w) {
 }"""
 
 
-@pytest.mark.parametrize(
-    ("number", "answer"), [("08.1", 45.07), ("08.1", 45), ("08.2", 65)]
-)
-def test_a_right_number_is_right(number, answer):
-    assert diagnose(number, answer).startswith("Right.")
-
-
-@pytest.mark.parametrize(
-    ("number", "answer", "sentence"),
-    [
-        ("08.1", 90.1, "2 bytes, not 4"),
-        ("08.1", 30.05, "have to be written"),
-        ("08.1", 75.1, "That is the backward pass"),
-        ("08.1", 120.2, "forward alone"),
-        ("08.1", 15.02, "That is one array"),
-        ("08.1", 0.04507, "not in milliseconds"),
-        ("08.1", 45.07e-6, "not in seconds"),
-        ("08.1", 7, "Count numbers"),
-        ("08.2", 32, "replay alone"),
-        ("08.2", 64, "there is the scan"),
-        ("08.2", 66, "over one border only"),
-        ("08.2", 97, "last chunk is not summed"),
-        ("08.2", 129, "at the same time"),
-        ("08.2", 128, "at the same time"),
-        ("08.2", 5, "Add the ticks"),
-        ("08.3", 5, "source, as a text"),
-        ("08.4", 5, "source, as a text"),
-        ("08.5", 16, "try another one"),
-        ("08.5", 2.5, "1, 2, 3"),
-        ("08.5", 0, "1, 2, 3"),
-    ],
-)
-def test_a_usual_mistake_is_named(number, answer, sentence):
-    found = diagnose(number, answer)
-    assert found.startswith("Not yet.") and sentence in found, found
-
-
 def swap(old, new):
     return replaced(SOURCE.text, old, new)
 
@@ -62,40 +28,83 @@ def without_maximum():
     return SOURCE.text.replace(SOURCE.part("merge"), ON_NO_SCALE)
 
 
-@needs_compiler
-@pytest.mark.parametrize(
-    ("number", "answer"),
-    [("08.3", lambda: SOURCE.text), ("08.4", without_maximum), ("08.5", lambda: 5)],
+class WithoutCompiler(Answer):
+    @property
+    def said(self):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("PATH", "")
+            return super().said
+
+
+def test_two_chunks_take_65_ticks():
+    arguments = [torch.ones(4), torch.ones(4), *torch.ones(2, 1, 64, 4)]
+    _, steps = threads.run(*arguments, chunks=2, slots=64)
+    assert steps[-1].tick + 1 == 65
+
+
+ANSWERS = [
+    *of(
+        "08.1",
+        (45, "Right."),
+        (45.07, "Right."),
+        (90.1, "2 bytes, not 4"),
+        (30.05, "have to be written"),
+        (75.1, "That is the backward pass"),
+        (120.2, "forward alone"),
+        (15.02, "That is one array"),
+        (0.04507, "not in milliseconds"),
+        (45.07e-6, "not in seconds"),
+        (7, "Count numbers"),
+    ),
+    *of(
+        "08.2",
+        (65, "Right."),
+        (32, "replay alone"),
+        (64, "there is the scan"),
+        (66, "over one border only"),
+        (97, "last chunk is not summed"),
+        (129, "at the same time"),
+        (128, "at the same time"),
+        (5, "Add the ticks"),
+    ),
+    *of("08.3", (5, "source, as a text")),
+    *of("08.4", (5, "source, as a text")),
+    *of("08.5", (16, "try another one"), (2.5, "1, 2, 3"), (0, "1, 2, 3")),
+    WithoutCompiler("08.3", SOURCE.text, "no g++ here to compile your kernel"),
+    WithoutCompiler("08.4", SOURCE.text, chapter_08.INSTALL),
+]
+KERNELS = [
+    *of(
+        "08.3",
+        (SOURCE.text, "Right."),
+        (chapter_08.with_a_planted_bug(), "still is the text that you got"),
+        (swap(chapter_08.AGES, "x.age * w"), "with three not"),
+        (swap(chapter_08.AGES, "(y.age - x.age) * w"), "with one"),
+        (swap(chapter_08.AGES, "x.agee * w"), "did not run: ‘struct"),
+        (
+            swap("-now.log_scale, -now.age}", "-now.log_scale, now.age}"),
+            "but not grad_decay_rate",
+        ),
+        (
+            swap(
+                "carried = merge(decay(carried, steps)",
+                "carried = merge(decay(carried, -steps)",
+            ),
+            "An age came out that no token has",
+        ),
+        (without_maximum(), "With keys of 300, these are wrong: out"),
+    ),
+    *of(
+        "08.4",
+        (without_maximum(), "Right."),
+        (SOURCE.text, "survives keys of 300"),
+        (swap(MERGE, "real smaller = one;"), "for keys of 1 already"),
+    ),
+    *of("08.5", (5, "Right.")),
+]
+
+test_an_answer_is_told_its_sentence = told(ANSWERS)
+test_a_kernel_is_told_its_sentence = needs_compiler(told(KERNELS))
+test_no_sentence_goes_without_an_answer = needs_compiler(
+    all_heard(chapter_08, ANSWERS + KERNELS)
 )
-def test_a_right_kernel_is_right(number, answer):
-    assert diagnose(number, answer()).startswith("Right."), diagnose(number, answer())
-
-
-@needs_compiler
-@pytest.mark.parametrize(
-    ("number", "text", "sentence"),
-    [
-        ("08.3", chapter_08.with_a_planted_bug, "still is the text that you got"),
-        ("08.3", lambda: swap(chapter_08.AGES, "x.age * w"), "with three not"),
-        ("08.3", lambda: swap(chapter_08.AGES, "(y.age - x.age) * w"), "with one"),
-        ("08.3", lambda: swap(chapter_08.AGES, "x.agee * w"), "did not run: ‘struct"),
-        ("08.3", lambda: swap("-now.log_scale, -now.age}", "-now.log_scale, now.age}"),
-         "but not grad_decay_rate"),
-        ("08.3", lambda: swap("carried = merge(decay(carried, steps)",
-                              "carried = merge(decay(carried, -steps)"),
-         "An age came out that no token has"),
-        ("08.3", without_maximum, "With keys of 300, these are wrong: out"),
-        ("08.4", lambda: SOURCE.text, "survives keys of 300"),
-        ("08.4", lambda: swap(MERGE, "real smaller = one;"), "for keys of 1 already"),
-    ],
-)  # fmt: skip
-def test_a_usual_mistake_in_a_kernel_is_named(number, text, sentence):
-    found = diagnose(number, text())
-    assert found.startswith("Not yet.") and sentence in found, found
-
-
-def test_where_there_is_no_compiler_the_check_says_so(monkeypatch, tmp_path):
-    monkeypatch.setenv("PATH", str(tmp_path))
-    for number in ("08.3", "08.4"):
-        found = diagnose(number, SOURCE.text)
-        assert "no g++ here" in found and "install" in found

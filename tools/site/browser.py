@@ -2,7 +2,7 @@
 
 import shutil
 
-from rwkv_book.doctor import CHROMIUM
+from rwkv_book.doctor.facts import CHROMIUM
 
 
 def chromium():

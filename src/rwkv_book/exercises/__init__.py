@@ -1,18 +1,21 @@
 """Exercises that answer back: `check("04.2", answer)` says what is wrong, and why.
 
-Each chapter has a module here. A check in it is a function that takes an answer and
-raises Wrong with a sentence for the reader, or returns what to say when it is right.
+Each chapter has a module here. A check in it takes an answer and raises Wrong with a
+sentence for the reader, or returns what to say when it is right. Where an answer is a
+number or an order of names, the check is a question whose mistakes are data.
+
+    answers         how an answer is judged
+    written_number  the number that a text means
+    chapter_01 ...  the exercises of a chapter
 """
 
 import importlib
 import traceback
 from collections.abc import Callable
 
+from rwkv_book.exercises.answers import Wrong
+
 CHECKS: dict[str, Callable] = {}
-
-
-class Wrong(Exception):
-    """What is wrong with an answer, in a sentence that helps."""
 
 
 def exercise(number):
@@ -23,6 +26,11 @@ def exercise(number):
         return function
 
     return register
+
+
+def pose(number, question):
+    """Make a question whose mistakes are data the check of exercise `number`."""
+    CHECKS[number] = question
 
 
 def check(number, answer):
@@ -54,30 +62,3 @@ def diagnose(number, answer):
         frame = traceback.extract_tb(error.__traceback__)[-1]
         where = f"line {frame.lineno} of {frame.name}: {frame.line}"
         return f"Not yet. It raised {type(error).__name__}: {error} ({where})."
-
-
-def wrong_unless(condition, sentence):
-    """Raise Wrong with the sentence, unless the condition holds."""
-    if not condition:
-        raise Wrong(sentence)
-
-
-def number_of(answer):
-    """The answer, such as 1.5 or "1,500", as a float; Wrong when it is no number."""
-    try:
-        return float(answer.replace(",", "") if isinstance(answer, str) else answer)
-    except (TypeError, ValueError):
-        kind = type(answer).__name__
-        raise Wrong(f"It should be a number, and is a {kind}.") from None
-
-
-def returned(result, shape, what):
-    """Wrong unless a function gave something of this shape back."""
-    wrong_unless(result is not None, f"The function returns nothing: return {what}.")
-    found = getattr(result, "shape", None)
-    wrong_unless(
-        found is not None and tuple(found) == tuple(shape),
-        f"It should return {what} of shape {tuple(shape)}, and returns "
-        + (f"shape {tuple(found)}." if found is not None else type(result).__name__),
-    )
-    return result

@@ -5,12 +5,18 @@ import math
 import torch
 from torch import nn
 
-from rwkv_book.exercises import exercise, number_of, returned, wrong_unless
+from rwkv_book.exercises import exercise, pose
+from rwkv_book.exercises.answers import (
+    NumberQuestion,
+    Span,
+    around,
+    not_one_of,
+    number,
+    number_of,
+    returned,
+    wrong_unless,
+)
 from rwkv_book.rnn import LstmState, from_torch, lstm_step
-
-
-def close(value, wanted, tolerance=0.006):
-    return math.isclose(value, wanted, abs_tol=tolerance)
 
 
 def elman_by_hand(words, weight=0.5):
@@ -20,55 +26,49 @@ def elman_by_hand(words, weight=0.5):
     return state
 
 
-@exercise("01.1")
-def boring_but_good(answer):
-    value = number_of(answer)
-    wanted = elman_by_hand([-1, 0, 1])
-    middle = elman_by_hand([-1, 0])
-    mistakes = {
-        elman_by_hand([1, 0, -1]): "That is “good but boring”: the words are reversed.",
-        middle: "That is the state after “but”: “good” is still to come.",
-        math.tanh(1): "That is “good” alone: half of the old state is added to it.",
-        1 + middle / 2: "The last hyperbolic tangent is missing.",
-        1 - 0.25: "The hyperbolic tangent is missing.",
-        0.0: "A sum of the words forgets their order; the state does not.",
-        elman_by_hand([-1, 0, 1], 1): "The old state enters with a weight of a half.",
-    }
-    for mistake, sentence in mistakes.items():
-        wrong_unless(not close(value, mistake), sentence)
-    wrong_unless(
-        close(value, wanted), "Three times: tanh of the word plus half the state."
-    )
-    return f"{wanted:.3f}, and “good but boring” is {-wanted:.3f}: the last word wins."
+SHORT, GOOD = elman_by_hand([-1, 0]), elman_by_hand([-1, 0, 1])
 
+pose(
+    "01.1",
+    NumberQuestion(
+        right=GOOD,
+        mistakes={
+            -GOOD: "That is “good but boring”: the words are reversed.",
+            SHORT: "That is the state after “but”: “good” is still to come.",
+            math.tanh(1): "That is “good” alone: half of the old state is added to it.",
+            1 + SHORT / 2: "The last hyperbolic tangent is missing.",
+            around(1 - 0.25, absolute=0.005): "The hyperbolic tangent is missing.",
+            0.0: "A sum of the words forgets their order; the state does not.",
+            elman_by_hand([-1, 0, 1], 1): "The old state enters with a weight of a "
+            "half.",
+        },
+        hint="Three times: tanh of the word plus half the state.",
+        praise=f"{GOOD:.3f}, and “good but boring” is {-GOOD:.3f}: the last word wins.",
+        absolute=0.006,
+    ),
+)
 
-@exercise("01.2")
-def a_gate_that_keeps_half(answer):
-    value = number_of(answer)
-    gate = 0.5 ** (1 / 100)
-    bias = math.log(gate / (1 - gate))
-    wrong_unless(value != 0, "sigmoid(0) is a half: half is gone after one step.")
-    wrong_unless(
-        not close(value, -bias, 0.03),
-        "Mind the sign: with this bias the gate is nearly shut.",
-    )
-    wrong_unless(
-        not close(value, gate, 0.002),
-        "That is the gate; the bias is what the sigmoid makes it from.",
-    )
-    wrong_unless(
-        not close(value, -math.log(gate), 0.0005),
-        "That is minus the logarithm of the gate: invert the sigmoid.",
-    )
-    wrong_unless(
-        close(value, bias, 0.03) or not close(value, bias, 0.1),
-        "Nearly: give two decimals.",
-    )
-    wrong_unless(
-        close(value, bias, 0.03),
-        "The gate to the power of 100 is a half; then invert the sigmoid.",
-    )
-    return f"The gate is {gate:.4f}, which is sigmoid({bias:.2f})."
+GATE = 0.5 ** (1 / 100)
+BIAS = math.log(GATE / (1 - GATE))
+
+pose(
+    "01.2",
+    NumberQuestion(
+        right=BIAS,
+        mistakes={
+            around(0): "sigmoid(0) is a half: half is gone after one step.",
+            -BIAS: "Mind the sign: with this bias the gate is nearly shut.",
+            around(GATE, absolute=0.002): "That is the gate; the bias is what the "
+            "sigmoid makes it from.",
+            around(-math.log(GATE), absolute=0.0005): "That is minus the logarithm of "
+            "the gate: invert the sigmoid.",
+            around(BIAS, absolute=0.1): "Nearly: give two decimals.",
+        },
+        hint="The gate to the power of 100 is a half; then invert the sigmoid.",
+        praise=f"The gate is {GATE:.4f}, which is sigmoid({BIAS:.2f}).",
+        absolute=0.03,
+    ),
+)
 
 
 def step_example(scale=1.0):
@@ -93,6 +93,21 @@ def variant(
     return output_gate.sigmoid() * (memory.tanh() if shown else memory), cell
 
 
+SLIPS = [
+    ({"order": (0, 2, 1, 3)}, "The third quarter is the candidate, not a gate."),
+    ({"order": (1, 0, 2, 3)}, "The input gate comes first, then the forget gate."),
+    ({"order": (0, 1, 3, 2)}, "The candidate is third; the output gate is last."),
+    ({"squash": False}, "The candidate goes through tanh, not through a sigmoid."),
+    ({"shown": False}, "What is shown of the cell goes through tanh first."),
+    ({"old": True}, "The output shows the new cell, not the old one."),
+    ({"tied": True}, "The input gate is its own number, not 1 - forget."),
+]
+
+
+def same(one, other):
+    return all(torch.allclose(a, b) for a, b in zip(one, other, strict=True))
+
+
 @exercise("01.3")
 def one_step_of_an_lstm(my_step):
     x, state, params = step_example()
@@ -106,23 +121,13 @@ def one_step_of_an_lstm(my_step):
     cell = returned(result[1], (2, 4), "the new cell")
     _, wanted = lstm_step(x, state, params)
 
-    def same(one, other):
-        return all(torch.allclose(a, b) for a, b in zip(one, other, strict=True))
-
-    found = hidden, cell
-    wrong_unless(not same(found, wanted[::-1]), "Hidden comes first, then the cell.")
-    mistakes = [
-        ({"order": (0, 2, 1, 3)}, "The third quarter is the candidate, not a gate."),
-        ({"order": (1, 0, 2, 3)}, "The input gate comes first, then the forget gate."),
-        ({"order": (0, 1, 3, 2)}, "The candidate is third; the output gate is last."),
-        ({"squash": False}, "The candidate goes through tanh, not through a sigmoid."),
-        ({"shown": False}, "What is shown of the cell goes through tanh first."),
-        ({"old": True}, "The output shows the new cell, not the old one."),
-        ({"tied": True}, "The input gate is its own number, not 1 - forget."),
-    ]
-    for changes, sentence in mistakes:
-        mistake = variant(x, state, params, **changes)
-        wrong_unless(not same(found, mistake), sentence)
+    found, mistakes = (
+        (hidden, cell),
+        [(wanted[::-1], "Hidden comes first, then the cell.")],
+    )
+    for changes, sentence in SLIPS:
+        mistakes.append((variant(x, state, params, **changes), sentence))
+    not_one_of(found, mistakes, same)
     wrong_unless(
         torch.allclose(cell, wanted.cell),
         "The cell is wrong: forget · cell + input · candidate.",
@@ -157,52 +162,46 @@ def who_is_better(my_interval):
     half = 1.96 * deviation / n**0.5
     apart = 1.96 * ((first.var() + second.var()) / n).sqrt().item()
     wrong_unless(low <= high, "The low end comes first.")
-    middle, width = (low + high) / 2, (high - low) / 2
-    wrong_unless(
-        not close(middle, -mean, 1e-3),
-        "It is the first minus the second, in this order.",
-    )
-    wrong_unless(
-        close(middle, mean, 1e-3),
+    number(
+        (low + high) / 2,
+        mean,
+        {-mean: "It is the first minus the second, in this order."},
         "The middle of the interval should be the difference of the two accuracies.",
+        absolute=1e-3,
     )
-    mistakes = {
-        apart: "That forgets that both answered the same questions: it is too wide. "
-        "Take the differences question by question.",
-        1.96 * deviation: "Divide by √n: it is the mean that is uncertain.",
-        half / 1.96: "That is one standard error; 95 % are within 1.96 of them.",
-        1.96 * deviation**2 / n**0.5: "That has the variance: take its square root.",
-    }
-    for mistake, sentence in mistakes.items():
-        wrong_unless(not close(width, mistake, 0.02 * mistake), sentence)
-    wrong_unless(
-        close(width, half, 0.02 * half),
+    number(
+        (high - low) / 2,
+        half,
+        {
+            apart: "That forgets that both answered the same questions: it is too "
+            "wide. Take the differences question by question.",
+            1.96 * deviation: "Divide by √n: it is the mean that is uncertain.",
+            half / 1.96: "That is one standard error; 95 % are within 1.96 of them.",
+            1.96
+            * deviation**2
+            / n**0.5: "That has the variance: take its square root.",
+        },
         "Half its width should be 1.96 standard errors of the mean difference.",
+        relative=0.02,
     )
     verdict = "0 is outside" if low > 0 else "0 is inside"
     return f"From {low:.3f} to {high:.3f}: {verdict}."
 
 
-@exercise("01.5")
-def a_memory_shut(answer):
-    value = number_of(answer)
-    wrong_unless(value <= 1, "Give the accuracy as a fraction, such as 0.75.")
-    wrong_unless(
-        value < 0.77,
-        "That is as good as before: is it the second quarter of the bias that you set, "
-        "on the network that you then asked?",
-    )
-    wrong_unless(
-        value < 0.70,
-        "The gates are not shut: -20 rather than 0, and minus rather than plus.",
-    )
-    wrong_unless(
-        value > 0.5,
-        "Worse than a coin: compare labels and verdicts of the same reviews.",
-    )
-    wrong_unless(
-        value > 0.54,
-        "That is a coin, so more than the memory is shut: the forget gate is the "
-        "second quarter, [32:64].",
-    )
-    return "Without the cell, a verdict is little more than its last few words."
+pose(
+    "01.5",
+    NumberQuestion(
+        right=Span(0.54, 0.70),
+        mistakes={
+            Span(0.77, 1): "That is as good as before: is it the second quarter of the "
+            "bias that you set, on the network that you then asked?",
+            Span(1, math.inf): "Give the accuracy as a fraction, such as 0.75.",
+            Span(0.70, 0.77): "The gates are not shut: -20 rather than 0, and minus "
+            "rather than plus.",
+            Span(0.5, 0.54): "That is a coin, so more than the memory is shut: the "
+            "forget gate is the second quarter, [32:64].",
+        },
+        hint="Worse than a coin: compare labels and verdicts of the same reviews.",
+        praise="Without the cell, a verdict is little more than its last few words.",
+    ),
+)

@@ -5,55 +5,58 @@ import math
 import torch
 
 from rwkv_book.attention import scores, softmax_attention, visible
-from rwkv_book.exercises import Wrong, exercise, number_of, returned, wrong_unless
+from rwkv_book.exercises import exercise, pose
+from rwkv_book.exercises.answers import (
+    NumberQuestion,
+    around,
+    result,
+    returned,
+    wrong_unless,
+)
 from rwkv_book.training import Run, make_optimizer, training_step
 from rwkv_book.transformer import GPT, Config
 
+ROOT = 2 ** (1 / math.sqrt(2))  # what 2 becomes when products are divided by √2
+CACHE = 2 * 24 * 1024 * 1000 * 2  # bytes
 
-def not_one_of(mistakes, value):
-    """Wrong with the sentence of the first mistake that gives this value."""
-    for mistake, sentence in mistakes.items():
-        wrong_unless(not math.isclose(value, mistake, rel_tol=0.002), sentence)
-
-
-@exercise("02.1")
-def a_fourth_word(answer):
-    value = number_of(answer)
-    root = 2 ** (1 / math.sqrt(2))
-    mistakes = {
-        36: "That is the sum of weighted values: divide by the sum of the weights.",
-        36 / 5: "The word that asks is asked too: there are four weights.",
-        9: "The products are logarithms: weights are e to them, and 0 gives 1, not 0.",
-        4.5: "That is the plain mean: the weights are not equal.",
-        18 * root / (2 * root + 2): "The table leaves the root out.",
-    }
-    not_one_of(mistakes, value)
-    right = math.isclose(value, 6, abs_tol=1e-6)
-    wrong_unless(right, "Products ln 2, ln 2, 0, 0; what is e to each of them?")
-    return "Weights 2, 2, 1 and 1 over 6: she asks for both, and gets a mixture."
-
-
-@exercise("02.2")
-def what_a_conversation_weighs(answer):
-    value = number_of(answer)
-    right = 2 * 24 * 1024 * 1000 * 2
-    mistakes = {
-        right / 4: "Count values as well as keys, and bytes and not numbers.",
-        right / 2: "Half of it: keys and values are kept, each number in 2 bytes.",
-        2 * right: "That is at 4 bytes a number.",
-        16 * right: "The heads share the 1024 channels out: they don't multiply them.",
-        right / 16: "That is one head: all 16 of them keep their keys and values.",
-        right / 24: "That is one layer.",
-        right / 1000: "That is one token.",
-        right / 1e6: "Right, in megabytes: give bytes.",
-        right / 2**20: "Right, in mebibytes: give bytes.",
-    }
-    not_one_of(mistakes, value)
-    wrong_unless(
-        math.isclose(value, right, rel_tol=0.002),
-        "Count numbers: 2, layers, channels and tokens, times 2 bytes each.",
-    )
-    return f"{right:,} bytes: nearly 100 KB for every token."
+pose(
+    "02.1",
+    NumberQuestion(
+        right=6,
+        mistakes={
+            36: "That is the sum of weighted values: divide by the sum of the weights.",
+            36 / 5: "The word that asks is asked too: there are four weights.",
+            9: "The products are logarithms: weights are e to them, and 0 gives 1, not "
+            "0.",
+            4.5: "That is the plain mean: the weights are not equal.",
+            around(18 * ROOT / (2 * ROOT + 2), 0.002): "The table leaves the root out.",
+        },
+        hint="Products ln 2, ln 2, 0, 0; what is e to each of them?",
+        praise="Weights 2, 2, 1 and 1 over 6: she asks for both, and gets a mixture.",
+        absolute=1e-6,
+    ),
+)
+pose(
+    "02.2",
+    NumberQuestion(
+        right=CACHE,
+        mistakes={
+            CACHE / 4: "Count values as well as keys, and bytes and not numbers.",
+            CACHE / 2: "Half of it: keys and values are kept, each number in 2 bytes.",
+            2 * CACHE: "That is at 4 bytes a number.",
+            16 * CACHE: "The heads share the 1024 channels out: they don't multiply "
+            "them.",
+            CACHE / 16: "That is one head: all 16 of them keep their keys and values.",
+            CACHE / 24: "That is one layer.",
+            CACHE / 1000: "That is one token.",
+            CACHE / 1e6: "Right, in megabytes: give bytes.",
+            CACHE / 2**20: "Right, in mebibytes: give bytes.",
+        },
+        hint="Count numbers: 2, layers, channels and tokens, times 2 bytes each.",
+        praise=f"{CACHE:,} bytes: nearly 100 KB for every token.",
+        relative=0.002,
+    ),
+)
 
 
 def asked(length, scale=1.0):
@@ -102,14 +105,13 @@ def attention_in_five_lines(my_attention):
             "The softmax runs over those who ask: each row should sum to 1.",
         ),
     ]
-    for mistake, sentence in mistakes:
-        wrong_unless(not close(found, mistake), sentence)
-    wrong_unless(
-        not torch.isnan(found[0]).any(),
-        "The first token gets NaN: it should see itself.",
+    first = torch.isnan(found[0]).any()
+    hint = (
+        "The first token gets NaN: it should see itself."
+        if first
+        else "The averages are not those of the formula."
     )
-    right = close(found, attention(*arguments))
-    wrong_unless(right, "The averages are not those of the formula.")
+    result(found, attention(*arguments), mistakes, hint, close)
     large = asked(9, scale=100)
     found = my_attention(*(x.clone() for x in large))
     wrong_unless(
@@ -131,12 +133,12 @@ def one_more_token(my_step):
     cache, states = None, []
     for t, (query, key, value) in enumerate(zip(*arguments, strict=True)):
         before = None if cache is None else [part.clone() for part in cache]
-        result = my_step(query, key, value, cache)
+        stepped = my_step(query, key, value, cache)
         wrong_unless(
-            isinstance(result, tuple | list) and len(result) == 2,
+            isinstance(stepped, tuple | list) and len(stepped) == 2,
             "Return two things: the output, and the new cache.",
         )
-        found, after = result
+        found, after = stepped
         returned(found, (4,), "an output")
         check_cache(after, t + 1)
         unchanged = before is None or all(map(torch.equal, before, cache))
@@ -165,18 +167,20 @@ def check_cache(cache, length):
 
 def check_step(found, t, arguments, wanted):
     """Wrong unless the output of token t is right."""
-    if close(found, wanted[t]):
-        return
     query, key, value = (x[: t + 1] for x in arguments)
-    others = [((key[:-1] @ query[-1] / 2).softmax(0)) @ value[:-1]] if t else []
-    for mistake in others:
-        if close(found, mistake):
-            raise Wrong("The new token should see itself, too.")
-    plain = (key @ query[-1]).softmax(0) @ value
-    wrong_unless(not close(found, plain), "Products are divided by sqrt(N).")
-    swapped = (value @ query[-1] / 2).softmax(0) @ key
-    wrong_unless(not close(found, swapped), "Keys and values have changed places.")
-    raise Wrong(f"The output of token {t} is not that of the formula.")
+    mistakes = [
+        (
+            (key[:-1] @ query[-1] / 2).softmax(0) @ value[:-1],  # zeros for token 0
+            "The new token should see itself, too.",
+        ),
+        ((key @ query[-1]).softmax(0) @ value, "Products are divided by sqrt(N)."),
+        (
+            (value @ query[-1] / 2).softmax(0) @ key,
+            "Keys and values have changed places.",
+        ),
+    ]
+    hint = f"The output of token {t} is not that of the formula."
+    result(found, wanted[t], mistakes, hint, close)
 
 
 @exercise("02.5")
@@ -184,13 +188,15 @@ def spring_a_leak(my_leak):
     query, key, value = (x[None, None] for x in asked(6))
     found = returned(my_leak(query, key, value, True), query.shape, "averages")
     honest = softmax_attention(query, key, value, causal=True)
-    wrong_unless(not close(found, honest), "Nothing leaks: that is the honest mask.")
     everything = softmax_attention(query, key, value)
-    wrong_unless(not close(found, everything), "Every token sees all: leak only one.")
     seen = torch.ones(6, 6, dtype=torch.bool).tril(1)
     leaky = scores(query, key).masked_fill(~seen, -torch.inf).softmax(-1) @ value
-    right = close(found, leaky)
-    wrong_unless(right, "A token should see itself, all before it and the next one.")
+    mistakes = [
+        (honest, "Nothing leaks: that is the honest mask."),
+        (everything, "Every token sees all: leak only one."),
+    ]
+    hint = "A token should see itself, all before it and the next one."
+    result(found, leaky, mistakes, hint, close)
     loss = loss_on_random_letters(my_leak)
     wrong_unless(loss < 0.7, f"The loss is {loss:.2f}: the leak does not help it.")
     return (
@@ -213,19 +219,20 @@ def loss_on_random_letters(attention, steps=100):
     return loss.item()
 
 
-@exercise("02.6")
-def comparing_or_thinking(answer):
-    value = number_of(answer)
-    mistakes = {
-        12
-        * 1024: "Twice too far: each of the T others costs 4·C, for the product with "
-        "its key and for its value's share.",
-        3 * 1024: "A weight costs two FLOPs: 24 C² in all.",
-        6: "Multiply by C: it is 6 tokens for each channel.",
-        6 * 1024**2: "C² over C: one C is left.",
-        24 * 1024: "A comparison takes 4C: the key's product, and the value's.",
-    }
-    not_one_of(mistakes, value)
-    right = math.isclose(value, 6 * 1024, rel_tol=0.01)
-    wrong_unless(right, "Set 4·C·T equal to 2·12·C², and solve for T.")
-    return "T = 6·C = 6144: a long chapter, for a small model."
+pose(
+    "02.6",
+    NumberQuestion(
+        right=6 * 1024,
+        mistakes={
+            12 * 1024: "Twice too far: each of the T others costs 4·C, for the product "
+            "with its key and for its value's share.",
+            3 * 1024: "A weight costs two FLOPs: 24 C² in all.",
+            6: "Multiply by C: it is 6 tokens for each channel.",
+            6 * 1024**2: "C² over C: one C is left.",
+            24 * 1024: "A comparison takes 4C: the key's product, and the value's.",
+        },
+        hint="Set 4·C·T equal to 2·12·C², and solve for T.",
+        praise="T = 6·C = 6144: a long chapter, for a small model.",
+        relative=0.01,
+    ),
+)

@@ -3,40 +3,44 @@
 import torch
 
 from rwkv_book.attention import features, visible
-from rwkv_book.exercises import exercise, number_of, returned, wrong_unless
+from rwkv_book.exercises import exercise, pose
+from rwkv_book.exercises.answers import NumberQuestion, result, returned, wrong_unless
 
 SIZE = 64  # channels of a head
+OTHERS = "The outputs are not those of linear attention."
 
 
-@exercise("03.1")
-def a_cache_outgrows_a_state(answer):
-    value = number_of(answer)
-    mistakes = {
-        32: "After 32 tokens the cache has 4096 numbers, and the state has 4160.",
-        SIZE: "The state has num and den: N² + N numbers.",
-        SIZE + 1: "A cache holds a key and a value for each token: 2·N numbers.",
-        SIZE + 2: "A cache holds a key and a value for each token: 2·N numbers.",
-        SIZE**2: "Compare numbers with numbers: the cache has 2·T·N of them.",
-    }
-    for mistake, sentence in mistakes.items():
-        wrong_unless(value != mistake, sentence)
-    wrong_unless(value == 33, "Solve 2·T·N > N² + N for T, with N = 64.")
-    return "2·33·64 = 4224 numbers, and the state has 64² + 64 = 4160 at any length."
-
-
-@exercise("03.2")
-def how_far_a_summary_leaks(answer):
-    value = number_of(answer)
-    mistakes = {
-        0: "It does see later tokens: the sum that it may look at holds eight tokens.",
-        8: "Token 0 itself is one of the eight in its stretch.",
-        56: "The mask hides all sums but the first: only that one can leak.",
-        63: "The mask hides all sums but the first: only that one can leak.",
-    }
-    for mistake, sentence in mistakes.items():
-        wrong_unless(value != mistake, sentence)
-    wrong_unless(value == 7, "Which tokens are in the sum that token 0 may look at?")
-    return "Tokens 1 to 7 are in the sum that token 0 looks at."
+pose(
+    "03.1",
+    NumberQuestion(
+        right=33,
+        mistakes={
+            32: "After 32 tokens the cache has 4096 numbers, and the state has 4160.",
+            SIZE: "The state has num and den: N² + N numbers.",
+            SIZE + 1: "A cache holds a key and a value for each token: 2·N numbers.",
+            SIZE + 2: "A cache holds a key and a value for each token: 2·N numbers.",
+            SIZE**2: "Compare numbers with numbers: the cache has 2·T·N of them.",
+        },
+        hint="Solve 2·T·N > N² + N for T, with N = 64.",
+        praise="2·33·64 = 4224 numbers, and the state has 64² + 64 = 4160 at any "
+        "length.",
+    ),
+)
+pose(
+    "03.2",
+    NumberQuestion(
+        right=7,
+        mistakes={
+            0: "It does see later tokens: the sum that it may look at holds eight "
+            "tokens.",
+            8: "Token 0 itself is one of the eight in its stretch.",
+            56: "The mask hides all sums but the first: only that one can leak.",
+            63: "The mask hides all sums but the first: only that one can leak.",
+        },
+        hint="Which tokens are in the sum that token 0 may look at?",
+        praise="Tokens 1 to 7 are in the sum that token 0 looks at.",
+    ),
+)
 
 
 def tensors():
@@ -51,16 +55,10 @@ def pairs(query, key, value, seen):
     return weights @ value, weights.sum(-1, keepdim=True)
 
 
-def compared(found, mistakes, wanted):
-    """Wrong, in the words of the mistake that the outputs are, unless as wanted.
-
-    A mistake is rows, outputs and a sentence; rows leave out what is no number.
-    """
-    for rows, outputs, sentence in mistakes:
-        same = torch.allclose(found[rows].to(outputs), outputs[rows])
-        wrong_unless(not same, sentence)
-    right = torch.allclose(found.to(wanted), wanted)
-    wrong_unless(right, "The outputs are not those of linear attention.")
+def same(found, wanted):
+    """Whether two outputs are one; rows where the second has no number don't count."""
+    counts = ~wanted.isnan()
+    return torch.allclose(found.to(wanted)[counts], wanted[counts])
 
 
 @exercise("03.3")
@@ -72,22 +70,19 @@ def brackets_moved(my_linear):
     num, den = pairs(*phi, seen)
     raw, everything = pairs(query, key, value, seen), pairs(*phi, seen | True)
     before = pairs(*phi, seen.tril(-1))
-    all_rows, later_rows = slice(None), slice(1, None)
     mistakes = [
-        (all_rows, num, "The weights do not sum to 1: divide by φ(query)·den."),
-        (all_rows, raw[0] / raw[1], "The features are missing: φ(x) = elu(x) + 1."),
+        (num, "The weights do not sum to 1: divide by φ(query)·den."),
+        (raw[0] / raw[1], "The features are missing: φ(x) = elu(x) + 1."),
         (
-            all_rows,
             everything[0] / everything[1],
             "Every token hears the last one: read the sums while you add.",
         ),
         (
-            later_rows,
             before[0] / before[1],
             "A token does not hear itself: add it to the sums, then read them.",
         ),
     ]
-    compared(found, mistakes, num / den)
+    result(found, num / den, mistakes, OTHERS, same)
     return "One matrix and one vector, and no token is kept."
 
 
@@ -95,8 +90,7 @@ def brackets_moved(my_linear):
 def a_past_that_fades(my_fading):
     query, key, value = tensors()
     rate = 0.4  # with a half, w and 1 - w would be the same mistake
-    result = my_fading(query, key, value, rate)
-    found = returned(result, (12, 4), "the outputs")
+    found = returned(my_fading(query, key, value, rate), (12, 4), "the outputs")
     phi = features(query), features(key), value
     seen, t = visible(12, 12), torch.arange(12)
     age = t[:, None] - t
@@ -113,8 +107,7 @@ def a_past_that_fades(my_fading):
         (bare[0] / bare[1], "One step multiplies by exp(-w), not by 1 - w."),
         (times[0] / times[1], "One step multiplies by exp(-w), not by w."),
     ]
-    rows = slice(None)
-    compared(found, [(rows, *mistake) for mistake in mistakes], num / den)
+    result(found, num / den, mistakes, OTHERS, same)
     return "The state forgets, and a token's weight depends on its age alone."
 
 

@@ -4,40 +4,51 @@ import math
 
 import numpy as np
 
-from rwkv_book.exercises import Wrong, exercise, number_of, returned, wrong_unless
+from rwkv_book.exercises import exercise, pose
+from rwkv_book.exercises.answers import (
+    NumberQuestion,
+    Span,
+    Wrong,
+    around,
+    result,
+    returned,
+    wrong_unless,
+)
 from rwkv_book.rwkv4.minimal import merge, wkv
 
+RATE = math.exp(-5)
 
-@exercise("04.1")
-def state_after_three_tokens(answer):
-    value = number_of(answer)
-    wrong_unless(value != 16, "16 is the numerator of the third output, bonus and all.")
-    wrong_unless(value != 11, "The third token is stored with 1, not with its bonus.")
-    wrong_unless(value != 21, "21 stores each token with its bonus: store it with 1.")
-    wrong_unless(value != 3.5, "The past was halved once too often: before the fourth.")
-    wrong_unless(
-        value != 10, "That is what the third token finds: it is not in it yet."
-    )
-    wrong_unless(value != 14, "Nothing has faded: halve before you add.")
-    wrong_unless(value != 1.75, "That is den, the sum of the weights.")
-    wrong_unless(value == 7, "Begin with 4; halve and add 8; halve and add 2.")
-    return "4, then 10, then 7: the bonus is for now and is not remembered."
-
-
-@exercise("04.2")
-def half_life_of_a_published_number(answer):
-    value = number_of(answer)
-    rate = math.exp(-5)
-    mistakes = {
-        math.log(2) / 5: "-5 is the logarithm of the decay rate, not the rate.",
-        1 / rate: "That is the time to fade to 1/e: a half-life has a ln 2.",
-        math.log(2) * rate: "The rate is exp(-5), not exp(5), and ln 2 is over it.",
-    }
-    for mistake, sentence in mistakes.items():
-        wrong_unless(not math.isclose(value, mistake, rel_tol=0.01), sentence)
-    right = math.isclose(value, math.log(2) / rate, rel_tol=0.01)
-    wrong_unless(right, "The decay rate is exp(-5); the half-life is ln 2 over it.")
-    return f"ln 2 / exp(-5) is {math.log(2) / rate:.1f} tokens."
+pose(
+    "04.1",
+    NumberQuestion(
+        right=7,
+        mistakes={
+            16: "16 is the numerator of the third output, bonus and all.",
+            11: "The third token is stored with 1, not with its bonus.",
+            21: "21 stores each token with its bonus: store it with 1.",
+            3.5: "The past was halved once too often: before the fourth.",
+            10: "That is what the third token finds: it is not in it yet.",
+            14: "Nothing has faded: halve before you add.",
+            1.75: "That is den, the sum of the weights.",
+        },
+        hint="Begin with 4; halve and add 8; halve and add 2.",
+        praise="4, then 10, then 7: the bonus is for now and is not remembered.",
+    ),
+)
+pose(
+    "04.2",
+    NumberQuestion(
+        right=math.log(2) / RATE,
+        mistakes={
+            math.log(2) / 5: "-5 is the logarithm of the decay rate, not the rate.",
+            1 / RATE: "That is the time to fade to 1/e: a half-life has a ln 2.",
+            math.log(2) * RATE: "The rate is exp(-5), not exp(5), and ln 2 is over it.",
+        },
+        hint="The decay rate is exp(-5); the half-life is ln 2 over it.",
+        praise=f"ln 2 / exp(-5) is {math.log(2) / RATE:.1f} tokens.",
+        relative=0.01,
+    ),
+)
 
 
 def slow(decay_rate, bonus, key, value, forget=1.0, early=0):
@@ -85,12 +96,12 @@ def a_loop_that_survives(my_wkv):
         (slow(*arguments, forget=0), "Nothing fades: the decay rate is missing."),
         (slow(*arguments, forget=-1), "The past grows: mind the decay's sign."),
     ]
-    for mistake, sentence in mistakes:
-        wrong_unless(not np.allclose(found, mistake), sentence)
-    first_is_right = np.allclose(found[0], value[0])
-    wrong_unless(first_is_right, "The first average should be the first value.")
-    right = np.allclose(found, slow(*arguments))
-    wrong_unless(right, "The averages from the second on are not those of the formula.")
+    hint = (
+        "The averages from the second on are not those of the formula."
+        if np.allclose(found[0], value[0])
+        else "The first average should be the first value."
+    )
+    result(found, slow(*arguments), mistakes, hint, np.allclose)
     with np.errstate(all="ignore"):
         large = np.asarray(my_wkv(*example(scale=1000)))
     wrong_unless(
@@ -152,10 +163,9 @@ def two_halves_of_a_text(my_join):
                 "Sums on different scales were added: rescale both to the larger one.",
             ),
         ]
-        for mistake, sentence in mistakes:
-            if not same_sums(mistake, wanted):
-                wrong_unless(not same_sums(found, mistake), sentence)
-        wrong_unless(same_sums(found, wanted), "The sums are not those of the whole.")
+        result(
+            found, wanted, mistakes, "The sums are not those of the whole.", same_sums
+        )
     return "Two machines, one text: so a sequence can be split across many."
 
 
@@ -182,52 +192,49 @@ def same_sums(one, other):
     )
 
 
-@exercise("04.5")
-def where_two_tokens_break(answer):
-    value = number_of(answer)
-    limit = math.log(float(np.finfo(np.float32).max))
-    wrong_unless(
-        not math.isclose(value, limit, abs_tol=0.02),
-        "That is where a single weight overflows; here two of them are added.",
-    )
-    wrong_unless(
-        not math.isclose(value, 88.02, abs_tol=0.003),
-        "At 88.02 it still works: one step of 0.01 more.",
-    )
-    right = math.isclose(value, limit - math.log(2), abs_tol=0.006)
-    wrong_unless(
-        right or not limit - math.log(2) < value < 100,
-        "It does fail there, but a smaller key fails already.",
-    )
-    wrong_unless(right, "Try keys between 80 and 90 in steps of 0.01, both values 1.")
-    return "The sum of two weights overflows ln 2 earlier than one of them."
+OVERFLOW = math.log(float(np.finfo(np.float32).max))  # one weight, exp(key)
+OF_TWO = OVERFLOW - math.log(2)
 
+pose(
+    "04.5",
+    NumberQuestion(
+        right=OF_TWO,
+        mistakes={
+            around(OVERFLOW, absolute=0.02): "That is where a single weight overflows; "
+            "here two of them are added.",
+            around(88.02, absolute=0.003): "At 88.02 it still works: one step of 0.01 "
+            "more.",
+            Span(OF_TWO - 0.006, 100): "It does fail there, but a smaller key fails "
+            "already.",
+        },
+        hint="Try keys between 80 and 90 in steps of 0.01, both values 1.",
+        praise="The sum of two weights overflows ln 2 earlier than one of them.",
+        absolute=0.006,
+    ),
+)
 
-@exercise("04.6")
-def design_a_memory(answer):
-    value = number_of(answer)
-    rate = math.log(100) / 100
-    wrong_unless(
-        not math.isclose(value, rate, rel_tol=0.02),
-        "That is the decay rate; what is stored is its logarithm.",
-    )
-    wrong_unless(
-        not math.isclose(value, -rate, rel_tol=0.02),
-        "That is minus the decay rate; what is stored is its logarithm.",
-    )
-    wrong_unless(
-        not math.isclose(value, math.log(math.log(2) / 100), rel_tol=0.005),
-        "That channel has a half-life of 100: it keeps one half, not 1 %.",
-    )
-    wrong_unless(
-        not math.isclose(value, math.log(2) / rate, rel_tol=0.01),
-        "That is the half-life; what is stored is the logarithm of the decay rate.",
-    )
-    right = math.isclose(value, math.log(rate), rel_tol=0.005)
-    wrong_unless(
-        right or not math.isclose(value, math.log(rate), abs_tol=0.06),
-        "Nearly: give two decimals.",
-    )
-    wrong_unless(right, "exp(-100 w) should be 0.01; solve for w, then take its log.")
-    stored = math.log(rate)
-    return f"w = ln(100) / 100 = {rate:.4f}, and its logarithm is {stored:.3f}."
+FADING = math.log(100) / 100
+STORED = math.log(FADING)
+
+pose(
+    "04.6",
+    NumberQuestion(
+        right=STORED,
+        mistakes={
+            around(FADING, 0.02): "That is the decay rate; what is stored is its "
+            "logarithm.",
+            around(
+                -FADING, 0.02
+            ): "That is minus the decay rate; what is stored is its logarithm.",
+            math.log(
+                math.log(2) / 100
+            ): "That channel has a half-life of 100: it keeps one half, not 1 %.",
+            around(math.log(2) / FADING, 0.01): "That is the half-life; what is stored "
+            "is the logarithm of the decay rate.",
+            around(STORED, absolute=0.06): "Nearly: give two decimals.",
+        },
+        hint="exp(-100 w) should be 0.01; solve for w, then take its log.",
+        praise=f"w = ln(100) / 100 = {FADING:.4f}, and its logarithm is {STORED:.3f}.",
+        relative=0.005,
+    ),
+)

@@ -1,65 +1,75 @@
 """Exercises of chapter 6, two faces of one model."""
 
 import math
+from itertools import chain, permutations
 
 import numpy as np
 import torch
 from torch.nn.functional import cross_entropy
 
 from rwkv_book import checkpoint
-from rwkv_book.exercises import Wrong, exercise, number_of, returned, wrong_unless
+from rwkv_book.exercises import exercise, pose
+from rwkv_book.exercises.answers import (
+    NumberQuestion,
+    OrderQuestion,
+    result,
+    returned,
+    wrong_unless,
+)
 from rwkv_book.labs import recall
 from rwkv_book.rwkv4 import minimal
 from rwkv_book.rwkv4.model import RWKV, Config
 from rwkv_book.rwkv4.wkv import WkvState, empty_state, wkv_recurrent
 
-PARTS = {"x_time": 0, "sums": slice(1, 4), "x_channel": 4}
+pose(
+    "06.1",
+    NumberQuestion(
+        right=40,  # 5LC·4 = 2LC·T·2 / 8
+        mistakes={
+            5: "That is without sharing: 8 heads have one key and one value between "
+            "them.",
+            0.625: "Sharing makes the cache smaller, so it takes more tokens, not "
+            "fewer.",
+            20: "That is with equally many bytes a number: the state takes 4, the "
+            "cache 2.",
+            80: "The cache keeps keys and values, both.",
+            32: "The state has five rows a layer, not four: three sums and two x_prev.",
+            24: "The state is more than its three sums: x_time and x_channel are kept "
+            "too.",
+            16: "A layer of the state has five rows, not two.",
+            160: "Each 8 heads share: 32 heads keep 4 keys and values, not one.",
+            10: "Sharing by 8 divides the cache by 8, not by 2.",
+        },
+        hint="{answer:g} it is not: set 5LC · 4 = 2LC · T · 2 / 8.",
+        praise="40 tokens: sharing makes the slope 8 times smaller, and it still "
+        "rises.",
+    ),
+)
 
+HALF_LIFE, KEY = 166, 3
+LOUD = KEY * HALF_LIFE / math.log(2)  # 3 / w with w = ln 2 / 166
 
-@exercise("06.1")
-def break_even(answer):
-    """5LC·4 = 2LC·T·2 / 8."""
-    answer = number_of(answer)
-    mistakes = {
-        5: "That is without sharing: 8 heads have one key and one value between them.",
-        0.625: "Sharing makes the cache smaller, so it takes more tokens, not fewer.",
-        20: "That is with equally many bytes a number: the state takes 4, the cache 2.",
-        80: "The cache keeps keys and values, both.",
-        32: "The state has five rows a layer, not four: three sums and two x_prev.",
-        24: "The state is more than its three sums: x_time and x_channel are kept too.",
-        16: "A layer of the state has five rows, not two.",
-        160: "Each 8 heads share: 32 heads keep 4 keys and values, not one.",
-        10: "Sharing by 8 divides the cache by 8, not by 2.",
-    }
-    wrong_unless(answer not in mistakes, mistakes.get(answer))
-    wrong_unless(answer == 40, f"{answer:g} it is not: set 5LC · 4 = 2LC · T · 2 / 8.")
-    return "40 tokens: sharing makes the slope 8 times smaller, and it still rises."
-
-
-@exercise("06.2")
-def loud_name(answer):
-    """3 / w with w = ln 2 / 166."""
-    answer, half_life, key = number_of(answer), 166, 3
-    right = key * half_life / math.log(2)
-    mistakes = {
-        key
-        * half_life: "Three half-lives are a factor of 2³ = 8, and the name begins at "
-        "e³ = 20: keys are exponents of e, half-lives halve.",
-        key * half_life * math.log(2): "Turn it round: the decay rate is ln 2 / "
-        "half-life, and 3 is to be divided by it.",
-        half_life: "After one half-life the name weighs half of e³, which is 10.",
-        math.exp(key): "e³ is how much louder the name begins, not how long it lasts.",
-        math.exp(key) * half_life: "Weights fade by halves, so it is the logarithm of "
-        "e³ that counts, not e³.",
-        half_life / math.log(2): "That is for a key of 1.",
-    }
-    for mistake, sentence in mistakes.items():
-        wrong_unless(abs(answer - mistake) > 1.5, sentence)
-    wrong_unless(
-        abs(answer - right) <= 2,
-        f"{answer:g} it is not: e^(3 - n · w) = 1, and w = ln 2 / 166.",
-    )
-    return f"{right:.0f} bytes: 3 / w, or {right / half_life:.1f} half-lives."
+pose(
+    "06.2",
+    NumberQuestion(
+        right=LOUD,
+        mistakes={
+            KEY * HALF_LIFE: "Three half-lives are a factor of 2³ = 8, and the name "
+            "begins at e³ = 20: keys are exponents of e, half-lives halve.",
+            KEY * HALF_LIFE * math.log(2): "Turn it round: the decay rate is ln 2 / "
+            "half-life, and 3 is to be divided by it.",
+            HALF_LIFE: "After one half-life the name weighs half of e³, which is 10.",
+            math.exp(KEY): "e³ is how much louder the name begins, not how long it "
+            "lasts.",
+            math.exp(KEY) * HALF_LIFE: "Weights fade by halves, so it is the logarithm "
+            "of e³ that counts, not e³.",
+            HALF_LIFE / math.log(2): "That is for a key of 1.",
+        },
+        hint="{answer:g} it is not: e^(3 - n · w) = 1, and w = ln 2 / 166.",
+        praise=f"{LOUD:.0f} bytes: 3 / w, or {LOUD / HALF_LIFE:.1f} half-lives.",
+        absolute=2,
+    ),
+)
 
 
 @exercise("06.3")
@@ -106,12 +116,13 @@ def nats(answer):
             "The last input of a piece predicts the first byte of the next one.",
         )
         returned(found, (length - 1,), "-ln p of every byte but the first")
-        if not torch.allclose(found.float(), right, atol=1e-3):
-            wrong_unless(
-                sum(seen) != length - 1 + seams or seams == 0,
-                "The last token of each piece is read again at the start of the next.",
-            )
-            raise Wrong(name_mistake(found.float(), text, network, piece, right))
+        found = found.float()
+        wrong_unless(
+            same(found, right) or sum(seen) != length - 1 + seams or seams == 0,
+            "The last token of each piece is read again at the start of the next.",
+        )
+        mistakes = usual_nats(text, network, piece, right)
+        result(found, right, mistakes, first_wrong(found, right), same)
         wrong_unless(
             max(seen) <= piece,
             f"The network was given {max(seen)} tokens at once, and at most {piece} "
@@ -125,27 +136,34 @@ def nats(answer):
     return "The memory that it takes depends on the piece, and not on the text."
 
 
-def name_mistake(found, text, network, piece, right):
-    """The sentence for nats that aren't right: which variant gives just these?"""
+def same(found, wanted):
+    return torch.allclose(found, wanted, atol=1e-3)
+
+
+def usual_nats(text, network, piece, right):
+    """The nats that usual mistakes give, each with its sentence."""
+    yield -right, "The sign is turned: -ln p is positive."
     logits = network(text[None])[0][0]
-    same = cross_entropy(logits[:-1], text[:-1], reduction="none")
+    yield (
+        cross_entropy(logits[:-1], text[:-1], reduction="none"),
+        "Those are the byte that was read, not the one that came next: logits at t are "
+        "for token t + 1.",
+    )
     pieces = zip(text[:-1].split(piece), text[1:].split(piece), strict=True)
     forgetful = [
         cross_entropy(network(inputs[None])[0][0], targets, reduction="none")
         for inputs, targets in pieces
     ]
-    usual = {
-        "The sign is turned: -ln p is positive.": -right,
-        "Those are the byte that was read, not the one that came next: logits at t are "
-        "for token t + 1.": same,
+    yield (
+        torch.cat(forgetful),
         "The first piece is right, the others aren't: hand the state of one piece to "
-        "the next.": torch.cat(forgetful),
-        "Those are in bits: take the natural logarithm.": right / math.log(2),
-    }
-    for sentence, nats_then in usual.items():
-        if torch.allclose(found, nats_then, atol=1e-3):
-            return sentence
-    first = int((found - right).abs().gt(1e-3).nonzero()[0])
+        "the next.",
+    )
+    yield right / math.log(2), "Those are in bits: take the natural logarithm."
+
+
+def first_wrong(found, right):
+    first = int((~(found - right).abs().le(1e-3)).int().argmax())  # NaN is wrong
     return (
         f"Byte {first + 1} is the first that is wrong: {found[first]:.2f} nats, and it "
         f"costs {right[first]:.2f}."
@@ -171,27 +189,25 @@ def some_tokens(length):
     return torch.randint(32, (length,), generator=torch.Generator().manual_seed(1))
 
 
-@exercise("06.4")
-def order_of_harm(answer):
+PARTS = {"x_time": 0, "sums": slice(1, 4), "x_channel": 4}
+HARMS = {"x_time": 1.58, "sums": 2.02, "x_channel": 2.44}  # what `harm` gives
+
+
+def order_of_harm():
     """The parts of the state, from the loss that harms least to the worst."""
-    names = ", ".join(PARTS)
-    wrong_unless(
-        isinstance(answer, (list, tuple)) and sorted(map(str, answer)) == sorted(PARTS),
-        f"It should be a list with each of these names once: {names}.",
-    )
-    harms = {name: harm(part) for name, part in PARTS.items()}
-    right = sorted(harms, key=harms.get)
-    wrong_unless(
-        list(answer) != right[::-1], "Turn it round: the one that harms least first."
-    )
-    wrong_unless(
-        list(answer) == right,
-        f"Without {answer[0]} the loss is {harms[answer[0]]:.2f} nats per byte, "
-        f"without {answer[1]} {harms[answer[1]]:.2f}, without {answer[2]} "
-        f"{harms[answer[2]]:.2f}.",
-    )
-    told = ", ".join(f"{name} {harms[name]:.2f}" for name in right)
-    return f"Nats per byte without it: {told}."
+    right = tuple(sorted(HARMS, key=HARMS.get))
+    mistakes = {
+        wrong: "Without {} the loss is {:.2f} nats per byte, without {} {:.2f}, "
+        "without {} {:.2f}.".format(*chain(*((part, HARMS[part]) for part in wrong)))
+        for wrong in permutations(right)
+    }
+    mistakes[right[::-1]] = "Turn it round: the one that harms least first."
+    del mistakes[right]
+    told = ", ".join(f"{part} {HARMS[part]:.2f}" for part in right)
+    return OrderQuestion(right, mistakes, "", f"Nats per byte without it: {told}.")
+
+
+pose("06.4", order_of_harm())
 
 
 def harm(part, length=150):
@@ -225,8 +241,8 @@ def total(answer):
             "There are NaN or infinite numbers in it, with keys of 300: let `merge` "
             "choose the scale.",
         )
-        if not equal(found, right):
-            raise Wrong(name_merge(found, parts, lengths, decay_rate))
+        mistakes = usual_merges(parts, lengths, decay_rate)
+        result(found, right, mistakes, FROM_LEFT_TO_RIGHT, equal)
     return "Layer 0 read by four at once, and nobody can tell."
 
 
@@ -254,8 +270,14 @@ def equal(found, right):
     return all(torch.allclose(a, b, atol=1e-6) for a, b in pairs)
 
 
-def name_merge(found, parts, lengths, decay_rate):
-    """The sentence for a state that isn't right: which slip gives just this one?"""
+FROM_LEFT_TO_RIGHT = (
+    "It is not the state of the whole text. Go from left to right: let what you "
+    "have fade by the length of the next part, then merge that part into it."
+)
+
+
+def usual_merges(parts, lengths, decay_rate):
+    """The states that usual mistakes give, each with its sentence."""
 
     def together(steps):
         total = empty_state(parts[0].num)
@@ -263,34 +285,38 @@ def name_merge(found, parts, lengths, decay_rate):
             total = total.decay(steps(i) * decay_rate).merge(part)
         return total
 
-    backwards = parts[-1]
-    for part, length in zip(parts[-2::-1], lengths[-2::-1], strict=True):
-        backwards = backwards.decay(length * decay_rate).merge(part)
+    yield (
+        together(lambda i: 0),
+        "Nothing has faded: before a part is added, all before it fade by as many "
+        "steps as the part has tokens.",
+    )
+    yield (
+        together(lambda i: 1),
+        "All fade by one step a part: it should be one step a token of the part that "
+        "is added.",
+    )
+    yield (
+        together(lambda i: lengths[i - 1] if i else 0),
+        "You fade by the length of the earlier part: what fades the past is how many "
+        "tokens come after it.",
+    )
+    yield (
+        together(lambda i: torch.exp(-lengths[i] * decay_rate) / decay_rate),
+        "`decay` wants the amount that is taken from the exponent, n · w, not the "
+        "factor exp(-n · w).",
+    )
     late = parts[0]
     for part, length in zip(parts[1:], lengths[1:], strict=True):
         late = late.merge(part.decay(length * decay_rate))
-    usual = {
-        "Nothing has faded: before a part is added, all before it fade by as many "
-        "steps as the part has tokens.": together(lambda i: 0),
-        "All fade by one step a part: it should be one step a token of the part that "
-        "is added.": together(lambda i: 1),
-        "You fade by the length of the earlier part: what fades the past is how many "
-        "tokens come after it.": together(lambda i: lengths[i - 1] if i else 0),
-        "`decay` wants the amount that is taken from the exponent, n · w, not the "
-        "factor exp(-n · w).": together(
-            lambda i: torch.exp(-lengths[i] * decay_rate) / decay_rate
-        ),
-        "You fade the part that is added: it is the past that fades.": late,
+    yield late, "You fade the part that is added: it is the past that fades."
+    yield (
+        together(lambda i: lengths[i] - 1),
         "One step too few: what is stored fades with every token of a later part, its "
-        "first one too.": together(lambda i: lengths[i] - 1),
-        "That is the text with its parts in the opposite order.": backwards,
-        "That is the last part alone.": parts[-1],
-        "That is the first part alone.": parts[0],
-    }
-    for sentence, state in usual.items():
-        if equal(found, state):
-            return sentence
-    return (
-        "It is not the state of the whole text. Go from left to right: let what you "
-        "have fade by the length of the next part, then merge that part into it."
+        "first one too.",
     )
+    backwards = parts[-1]
+    for part, length in zip(parts[-2::-1], lengths[-2::-1], strict=True):
+        backwards = backwards.decay(length * decay_rate).merge(part)
+    yield backwards, "That is the text with its parts in the opposite order."
+    yield parts[-1], "That is the last part alone."
+    yield parts[0], "That is the first part alone."

@@ -10,7 +10,14 @@ import torch
 from torch.nn.functional import cross_entropy
 
 from rwkv_book import cost
-from rwkv_book.exercises import Wrong, exercise, number_of, wrong_unless
+from rwkv_book.exercises import exercise, pose
+from rwkv_book.exercises.answers import (
+    NumberQuestion,
+    Wrong,
+    number_of,
+    result,
+    wrong_unless,
+)
 from rwkv_book.rwkv4.model import RWKV, Config
 from rwkv_book.training import Run
 from rwkv_book.training.ablations import (
@@ -26,63 +33,57 @@ BETTER = 0.05  # nats per byte, in SMALL
 SCHEDULE = Run(steps=100, warm_up=10, learning_rate=4e-3, final_learning_rate=1e-3)
 
 
-@exercise("07.1")
-def loss(answer):
-    """The mean of -ln ½ three times and -ln 1/256 once."""
-    answer = number_of(answer)
-    right = (3 * math.log(2) + math.log(256)) / 4
-    mistakes = {
-        right * 4: "That is the sum; the loss is the mean over the four bytes.",
-        right / math.log(2): "Those are bits, with logarithms to base 2: the loss is "
-        "in nats.",
-        right / math.log(10): "Those are logarithms to base 10.",
-        -right: "The sign is turned: -ln p is positive.",
-        -math.log((1.5 + 1 / 256) / 4): "You took the mean of the probabilities and "
-        "then the logarithm; it is the other way round.",
-        math.log(2): "The fourth byte is missing: it came, so it counts.",
-        math.exp(right): "That is the perplexity, e to the loss.",
-    }
-    for value, sentence in mistakes.items():
-        wrong_unless(not math.isclose(answer, value, rel_tol=5e-3), sentence)
-    wrong_unless(
-        math.isclose(answer, right, rel_tol=5e-3),
-        f"{answer:g} it is not: add up four times -ln p, and divide by 4.",
-    )
-    return (
-        f"{right:.2f}: one byte that was given 1/256 costs as much as eight "
-        "coin tosses, and there were three others."
-    )
+LOSS = (3 * math.log(2) + math.log(256)) / 4
 
+pose(
+    "07.1",
+    NumberQuestion(
+        right=LOSS,
+        mistakes={
+            LOSS * 4: "That is the sum; the loss is the mean over the four bytes.",
+            LOSS / math.log(2): "Those are bits, with logarithms to base 2: the loss "
+            "is in nats.",
+            LOSS / math.log(10): "Those are logarithms to base 10.",
+            -LOSS: "The sign is turned: -ln p is positive.",
+            -math.log((1.5 + 1 / 256) / 4): "You took the mean of the probabilities "
+            "and then the logarithm; it is the other way round.",
+            math.log(2): "The fourth byte is missing: it came, so it counts.",
+            math.exp(LOSS): "That is the perplexity, e to the loss.",
+        },
+        hint="{answer:g} it is not: add up four times -ln p, and divide by 4.",
+        praise=f"{LOSS:.2f}: one byte that was given 1/256 costs as much as eight "
+        "coin tosses, and there were three others.",
+        relative=5e-3,
+    ),
+)
 
-@exercise("07.2")
-def sent(answer):
-    """What one of 64 GPUs sends in a step of RWKV-4 169M, bfloat16, in a ring."""
-    answer = number_of(answer)
-    parameters = cost.rwkv_parameters(cost.RWKV4["169M"])
-    right = 2 * (GPUS - 1) / GPUS * 2 * parameters
-    mistakes = {
-        right / 2: "That is half: a ring goes round twice, first to add up the parts, "
-        "then to tell everybody the sums. Or did you count one byte a number?",
-        right * 2: "That is twice as much: bfloat16 has 2 bytes a number, not 4.",
-        4 * parameters: "Nearly: a GPU does not send itself its own part. Of n parts "
-        "n - 1 travel.",
-        right * GPUS: "That is what all GPUs send together.",
-        right / GPUS: "Every GPU sends a part of 1/n, but n - 1 times a round.",
-        right / 1e6: "In bytes, not in MB.",
-        2 * parameters: "That is the size of the gradients: what travels is each part, "
-        "n - 1 times in each of two rounds.",
-    }
-    for value, sentence in mistakes.items():
-        wrong_unless(not math.isclose(answer, value, rel_tol=5e-3), sentence)
-    wrong_unless(
-        math.isclose(answer, right, rel_tol=5e-3),
-        f"{answer:,.0f} it is not. In bytes: two rounds, n - 1 parts each, of 1/n of "
-        "the gradients.",
-    )
-    return (
-        f"{right / 1e6:.0f} MB a step, however many tokens the step has read. With "
-        "1,000 GPUs it would hardly be more."
-    )
+PARAMETERS = cost.rwkv_parameters(cost.RWKV4["169M"])
+SENT = 2 * (GPUS - 1) / GPUS * 2 * PARAMETERS  # by one GPU, in bfloat16, in a ring
+
+pose(
+    "07.2",
+    NumberQuestion(
+        right=SENT,
+        mistakes={
+            SENT / 2: "That is half: a ring goes round twice, first to add up the "
+            "parts, then to tell everybody the sums. Or did you count one byte a "
+            "number?",
+            SENT * 2: "That is twice as much: bfloat16 has 2 bytes a number, not 4.",
+            4 * PARAMETERS: "Nearly: a GPU does not send itself its own part. Of n "
+            "parts n - 1 travel.",
+            SENT * GPUS: "That is what all GPUs send together.",
+            SENT / GPUS: "Every GPU sends a part of 1/n, but n - 1 times a round.",
+            SENT / 1e6: "In bytes, not in MB.",
+            2 * PARAMETERS: "That is the size of the gradients: what travels is each "
+            "part, n - 1 times in each of two rounds.",
+        },
+        hint="{answer:,.0f} it is not. In bytes: two rounds, n - 1 parts each, of 1/n "
+        "of the gradients.",
+        praise=f"{SENT / 1e6:.0f} MB a step, however many tokens the step has read. "
+        "With 1,000 GPUs it would hardly be more.",
+        relative=5e-3,
+    ),
+)
 
 
 def small_network():
@@ -131,14 +132,10 @@ def backward_in_pieces(answer):
     tokens = torch.randint(256, (2, 23), generator=torch.Generator().manual_seed(1))
     inputs, targets, through = tokens[:, :-1], tokens[:, 1:], 5
     network = small_network()
-    calls, forward = [], network.forward
-
-    def counted(piece, state=None):
-        calls.append(piece.shape[1])
-        return forward(piece, state)
-
-    network.forward = counted
-    backward = []
+    calls, backward = [], []
+    network.embedding.register_forward_pre_hook(
+        lambda module, inputs: calls.append(inputs[0].shape[1])
+    )
     network.head.weight.register_hook(backward.append)
     try:
         answer(network, inputs, targets, through)
@@ -149,15 +146,15 @@ def backward_in_pieces(answer):
             "PyTorch says that it would have to go back through the graph a second "
             "time: the state still remembers how it came about. detach() it."
         ) from error
-    network.forward = forward
     found = {name: weights.grad for name, weights in network.named_parameters()}
     wrong_unless(
         all(grad is not None for grad in found.values()),
         "Some parameters have no gradient: call backward() for every piece.",
     )
-    exact = gradient(Truncated(network, through), inputs, targets)
-    if relative_error(found, exact) > 1e-9:
-        raise Wrong(name_mistake(found, inputs, targets, through))
+    fresh = small_network()
+    exact = gradient(Truncated(fresh, through), inputs, targets)
+    mistakes = usual_gradients(fresh, inputs, targets, through)
+    result(found, exact, mistakes, PIECE_BY_PIECE, same)
     wrong_unless(
         max(calls) <= through,
         f"The gradients are right, but a piece had {max(calls)} tokens: the point is "
@@ -174,41 +171,48 @@ def backward_in_pieces(answer):
     )
 
 
-def name_mistake(found, inputs, targets, through):
-    """The sentence for gradients that aren't right: which variant gives just these?"""
-    network, tokens = small_network(), inputs.numel()
+def same(found, wanted):
+    return relative_error(found, wanted) < 1e-9
+
+
+PIECE_BY_PIECE = (
+    "The gradients differ from those of ablations.Truncated. For each piece: "
+    "forward, the sum of -ln p over all tokens of the batch, backward."
+)
+
+
+def usual_gradients(network, inputs, targets, through):
+    """The gradients that usual mistakes give, each with its sentence."""
+    tokens = inputs.numel()
     pieces = by_piece(network, inputs, targets, through)
-    apart = by_piece(network, inputs, targets, through, carry=False)
-    usual = {
+    yield (
+        combined(network, pieces[-1:], lambda n: 1 / tokens),
         "Those are the gradients of the last piece alone: gradients add up, so don't "
-        "set them to zero between pieces.": (pieces[-1:], lambda n: 1 / tokens),
-        "Each piece began with an empty state: pass the state of one to the next.": (
-            (apart, lambda n: 1 / tokens)
-        ),
+        "set them to zero between pieces.",
+    )
+    apart = by_piece(network, inputs, targets, through, carry=False)
+    yield (
+        combined(network, apart, lambda n: 1 / tokens),
+        "Each piece began with an empty state: pass the state of one to the next.",
+    )
+    yield (
+        combined(network, pieces, lambda n: 1 / n / len(pieces)),
         "Each piece counts as much as the others, although the last one is shorter: "
-        "take the sum of -ln p over a piece, divided by the tokens of all.": (
-            (pieces, lambda n: 1 / n / len(pieces))
-        ),
+        "take the sum of -ln p over a piece, divided by the tokens of all.",
+    )
+    yield (
+        combined(network, pieces, lambda n: 1 / n),
         "You added up the means of the pieces: each should be divided by the tokens "
-        "of the whole, so that together they are one mean.": (
-            (pieces, lambda n: 1 / n)
-        ),
-        "Those are gradients of the sum of -ln p: the loss is its mean.": (
-            (pieces, lambda n: 1)
-        ),
-    }
-    for sentence, mistaken in usual.items():
-        if relative_error(found, combined(network, *mistaken)) < 1e-9:
-            return sentence
-    whole = gradient(network, inputs, targets)
-    if relative_error(found, whole) < 1e-9:
-        return (
-            "Those are the gradients of the whole text, not cut anywhere: detach() "
-            "the state between pieces."
-        )
-    return (
-        "The gradients differ from those of ablations.Truncated. For each piece: "
-        "forward, the sum of -ln p over all tokens of the batch, backward."
+        "of the whole, so that together they are one mean.",
+    )
+    yield (
+        combined(network, pieces, lambda n: 1),
+        "Those are gradients of the sum of -ln p: the loss is its mean.",
+    )
+    yield (
+        gradient(network, inputs, targets),
+        "Those are the gradients of the whole text, not cut anywhere: detach() "
+        "the state between pieces.",
     )
 
 
@@ -247,33 +251,29 @@ def trapezoid(answer):
     )
 
 
-@exercise("07.5")
-def asleep(answer):
-    """Tensors that never move when key and value of channel mixing are both zero."""
-    answer = number_of(answer)
-    right = 7 * SMALL.layers
-    mistakes = {
-        0: "Some do stay: try it, and compare the weights before and after.",
-        2: "Key and value, in each of the two layers. And what is fed by them alone?",
-        4: "Key and value don't move. But receptance gets its gradient through what "
-        "it lets through, which is always zero.",
-        6: "Now the matrices are complete. What stands before them gets its gradient "
-        "through them.",
-        7: "That is one layer. The model has two.",
-        10: "Nearly: the norm before channel mixing learns only through it, too.",
-        12: "Nearly: the norm has a weight and a bias.",
-    }
-    wrong_unless(answer not in mistakes, mistakes.get(answer))
-    wrong_unless(
-        answer == right,
-        f"{answer:g} it is not: set the matrices to zero, train some steps, and count "
-        "the tensors that are equal to what they were.",
-    )
-    return (
-        "Seven a layer: the whole of channel mixing sleeps for ever, and no error "
-        "says so. One zero in a pair is a beginning, if it is the right one; two are "
-        "an end."
-    )
+pose(
+    "07.5",
+    NumberQuestion(
+        right=7 * SMALL.layers,
+        mistakes={
+            0: "Some do stay: try it, and compare the weights before and after.",
+            2: "Key and value, in each of the two layers. And what is fed by them "
+            "alone?",
+            4: "Key and value don't move. But receptance gets its gradient through "
+            "what it lets through, which is always zero.",
+            6: "Now the matrices are complete. What stands before them gets its "
+            "gradient through them.",
+            7: "That is one layer. The model has two.",
+            10: "Nearly: the norm before channel mixing learns only through it, too.",
+            12: "Nearly: the norm has a weight and a bias.",
+        },
+        hint="{answer:g} it is not: set the matrices to zero, train some steps, and "
+        "count the tensors that are equal to what they were.",
+        praise="Seven a layer: the whole of channel mixing sleeps for ever, and no "
+        "error says so. One zero in a pair is a beginning, if it is the right one; two "
+        "are an end.",
+    ),
+)
 
 
 @cache

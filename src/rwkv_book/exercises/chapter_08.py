@@ -6,8 +6,9 @@ import shutil
 import torch
 
 from rwkv_book.compiled.source import replaced
-from rwkv_book.exercises import Wrong, exercise, number_of, wrong_unless
-from rwkv_book.rwkv4 import threads, trial
+from rwkv_book.exercises import exercise, pose
+from rwkv_book.exercises.answers import NumberQuestion, Wrong, number_of, wrong_unless
+from rwkv_book.rwkv4 import trial
 from rwkv_book.rwkv4.kernels import SOURCE
 from rwkv_book.rwkv4.wkv import wkv_attention
 
@@ -18,44 +19,44 @@ SMALL_ERROR = 1e-4  # relative, of float32
 INSTALL = "apt-get install g++, or conda install gxx"
 
 
-@exercise("08.1")
-def floor_of_the_forward_pass(answer):
-    value = number_of(answer)
-    array = 1e6 * 2 * math.prod(SHAPE) / BANDWIDTH  # microseconds for one in bfloat16
-    mistakes = {
-        6 * array: "Numbers in bfloat16 take 2 bytes, not 4.",
-        2 * array: "The averages have to be written, too.",
-        5 * array: "That is the backward pass; the forward pass has three arrays.",
-        8 * array: "That is forward and backward; it was forward alone.",
-        array: "That is one array; keys, values and averages all travel.",
-        3e-3 * array: "The answer should be in microseconds, not in milliseconds.",
-        3e-6 * array: "The answer should be in microseconds, not in seconds.",
-    }
-    for mistake, sentence in mistakes.items():
-        wrong_unless(not math.isclose(value, mistake, rel_tol=0.02), sentence)
-    right = math.isclose(value, 3 * array, rel_tol=0.02)
-    wrong_unless(right, "Count numbers, times bytes, over bytes a second.")
-    return f"Three arrays of 50 MB: no kernel takes less than {3 * array:.0f} µs."
+ARRAY = 1e6 * 2 * math.prod(SHAPE) / BANDWIDTH  # microseconds for one in bfloat16
 
-
-@exercise("08.2")
-def ticks_with_two_chunks(answer):
-    value = number_of(answer)
-    mistakes = {
-        32: "That is the replay alone; before it comes the sum of chunk one.",
-        64: "Between sums and replay there is the scan.",
-        66: "The scan carries a state over one border only: the first enters as it is.",
-        97: "The last chunk is not summed, and all chunks run at the same time.",
-        129: "The last chunk is not summed, and all chunks run at the same time.",
-        128: "The chunks of one kernel run at the same time.",
-    }
-    for mistake, sentence in mistakes.items():
-        wrong_unless(value != mistake, sentence)
-    arguments = [torch.ones(4), torch.ones(4), *torch.ones(2, 1, 64, 4)]
-    _, steps = threads.run(*arguments, chunks=2, slots=64)
-    right = value == steps[-1].tick + 1
-    wrong_unless(right, "Add the ticks of sum_chunks, scan_chunks and forward.")
-    return "32 + 1 + 32: one tick more than with one chunk. Two chunks gain nothing."
+pose(
+    "08.1",
+    NumberQuestion(
+        right=3 * ARRAY,
+        mistakes={
+            6 * ARRAY: "Numbers in bfloat16 take 2 bytes, not 4.",
+            2 * ARRAY: "The averages have to be written, too.",
+            5 * ARRAY: "That is the backward pass; the forward pass has three arrays.",
+            8 * ARRAY: "That is forward and backward; it was forward alone.",
+            ARRAY: "That is one array; keys, values and averages all travel.",
+            3e-3 * ARRAY: "The answer should be in microseconds, not in milliseconds.",
+            3e-6 * ARRAY: "The answer should be in microseconds, not in seconds.",
+        },
+        hint="Count numbers, times bytes, over bytes a second.",
+        praise=f"Three arrays of 50 MB: no kernel takes less than {3 * ARRAY:.0f} µs.",
+        relative=0.02,
+    ),
+)
+pose(
+    "08.2",
+    NumberQuestion(
+        right=65,  # ticks of the emulator
+        mistakes={
+            32: "That is the replay alone; before it comes the sum of chunk one.",
+            64: "Between sums and replay there is the scan.",
+            66: "The scan carries a state over one border only: the first enters as it "
+            "is.",
+            97: "The last chunk is not summed, and all chunks run at the same time.",
+            129: "The last chunk is not summed, and all chunks run at the same time.",
+            128: "The chunks of one kernel run at the same time.",
+        },
+        hint="Add the ticks of sum_chunks, scan_chunks and forward.",
+        praise="32 + 1 + 32: one tick more than with one chunk. Two chunks gain "
+        "nothing.",
+    ),
+)
 
 
 def with_a_planted_bug():
@@ -142,6 +143,6 @@ def another_tile(answer):
     wrong_unless(tile != 16, "16 is what it is; try another one.")
     text = replaced(SOURCE.text, "TILE = 16;", f"TILE = {int(tile)};")
     wrong = {name for names in verdicts(text).values() for name in names}
-    wrong_unless(not wrong, f"With this tile these are wrong: {', '.join(wrong)}.")
+    assert not wrong, wrong  # a tile changes what is kept, and no result
     kept = 4 / tile
     return f"The same results; {kept:.3g} numbers are kept for each key, and not 0.25."

@@ -11,6 +11,7 @@ from tools.site import (
     sphinx_reading,
 )
 
+LONG_TEXT = re.compile(r"'(?:[^'\\]|\\.){60,}'|\"(?:[^\"\\]|\\.){60,}\"")
 # Text between backticks, or a character that reStructuredText would read as markup.
 CODE_OR_MARKUP = re.compile(r"(`[^`]*`)|([*|]|(?<=\w)_(?!\w))")
 
@@ -56,6 +57,22 @@ def skip_field_numbers(app, what, name, thing, skip, options):
     return skip or (thing.__doc__ or "").startswith("Alias for field number")
 
 
+def shorten_texts(app, what, name, thing, options, signature, returned):
+    """A default that is a long text, a kernel's for instance, is not written out."""
+    return signature and LONG_TEXT.sub("...", signature), returned
+
+
+def list_sources(app, pagename, templatename, context, doctree):
+    """One list of all source files, where viewcode nests lists in lists.
+
+    A list in a list, and in none of its items, is an error to a screen reader.
+    """
+    if pagename == "_modules/index":
+        body = re.sub(r"</?ul>\n?", "", context["body"])
+        first, last = body.index("<li>"), body.rindex("</li>") + len("</li>")
+        context["body"] = f"{body[:first]}<ul>{body[first:last]}</ul>{body[last:]}"
+
+
 ENTRANCE = """<!DOCTYPE html>
 <html lang="en"><head><meta charset="utf-8"><title>{title}</title>
 <link rel="icon" href="_static/logo.svg">
@@ -76,6 +93,8 @@ def setup(app):
     app.connect("build-finished", write_entrance, priority=100)
     app.connect("html-page-context", drop_thebe)
     # Before napoleon, which runs at 500 and indents what it writes.
+    app.connect("autodoc-process-signature", shorten_texts)
+    app.connect("html-page-context", list_sources)
     app.connect("autodoc-process-docstring", read_as_plain_text, priority=400)
     app.connect("autodoc-skip-member", skip_field_numbers)
     for part in (

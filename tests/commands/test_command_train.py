@@ -7,7 +7,7 @@ import subprocess
 from dataclasses import asdict
 
 import pytest
-from helpers.commands import COMMAND, CORPUS, OFFLINE, TINY, run
+from helpers.commands import COMMAND, CORPUS, OFFLINE, TEXT, TINY, run
 
 from rwkv_book import checkpoint, training
 from rwkv_book.__main__ import main
@@ -65,15 +65,15 @@ def test_training_again_changes_nothing_and_another_run_is_refused(trained, caps
 
 def test_the_options_reach_the_run(tmp_path):
     options = (
-        f"--corpus {CORPUS} --layers 2 --width 32 --steps 9 --batch 3 --length 9 "
+        f"--corpus {TEXT} --layers 2 --width 32 --steps 9 --batch 3 --length 9 "
         "--learning-rate 0.005 --final-learning-rate 0.0025 --warm-up 7 --clip 2 "
         "--weight-decay 0 --seed 8 --bfloat16 --device cpu"
     )
     result = run("train", *options.split(), cwd=tmp_path)
     assert result.returncode == 0, result.stderr
-    path = tmp_path / "runs" / CORPUS / "model.safetensors"
+    path = tmp_path / "runs" / TEXT.stem / "model.safetensors"
     report = checkpoint.inspect(path)
-    wanted = training.Run(CORPUS, 2, 32, 9, 3, 9, 5e-3, 2.5e-3, 7, 0.0, 2.0, 8, True)
+    wanted = training.Run(str(TEXT), 2, 32, 9, 3, 9, 5e-3, 2.5e-3, 7, 0.0, 2.0, 8, True)
     assert json.loads(report.metadata["run"]) == asdict(wanted)
     assert report.metadata["command"] == f"python -m rwkv_book train {options}"
 
@@ -83,8 +83,8 @@ def test_the_options_reach_the_run(tmp_path):
     [
         (["--steps", "0"], "steps must be above 0; warm_up must be from 0 to -1"),
         (["--learning-rate", "nan"], "learning_rate must be above 0"),
-        (["--width", "1", "--corpus", CORPUS], "width must be at least 2, got 1"),
-        (["--length", "9999999", "--corpus", CORPUS], "lower length"),
+        (["--width", "1", "--corpus", str(TEXT)], "width must be at least 2, got 1"),
+        (["--length", "9999999", "--corpus", str(TEXT)], "lower length"),
     ],
 )
 def test_a_run_that_makes_no_sense_gets_a_sentence(

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import torch
 
@@ -11,8 +12,19 @@ from helpers.published import random_tensors
 COMMAND = [sys.executable, "-m", "rwkv_book"]
 OFFLINE = os.environ | {"PIP_INDEX_URL": "http://127.0.0.1:9"}
 CORPUS = "prose"  # what is at hand without a network
+TEXT = Path(__file__).with_name("little_text.txt")  # the first 3 kB of it: quickly read
 TINY = [
-    *("train", "--corpus", CORPUS, "--device", "cpu", "--layers", "1", "--width", "8"),
+    *(
+        "train",
+        "--corpus",
+        str(TEXT),
+        "--device",
+        "cpu",
+        "--layers",
+        "1",
+        "--width",
+        "8",
+    ),
     *("--steps", "4", "--warm-up", "1", "--batch", "2", "--length", "16"),
 ]
 

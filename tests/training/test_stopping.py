@@ -10,6 +10,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from helpers.commands import TEXT
 from helpers.signals import signalling
 from helpers.tiny_run import (
     RUN,
@@ -195,7 +196,7 @@ def test_a_full_disk_ends_a_run_and_the_last_checkpoint_stays(tmp_path, small_di
 )
 def test_a_command_that_is_stopped_says_how_it_goes_on(tmp_path, number, code):
     command = [
-        *(sys.executable, "-m", "rwkv_book", "train", "--corpus", "prose"),
+        *(sys.executable, "-m", "rwkv_book", "train", "--corpus", str(TEXT)),
         *("--device", "cpu", "--layers", "1", "--width", "8", "--steps", "9000"),
         *("--batch", "1", "--length", "16", "--folder", str(tmp_path / "run")),
     ]

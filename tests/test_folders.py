@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from helpers.disks import read_only
 
 from rwkv_book import folders
 
@@ -151,12 +152,13 @@ def test_without_home_and_without_an_entry_for_the_user(tmp_path):
     assert Path(found).parent == tmp_path and "no home folder" in said
 
 
-def test_what_a_cache_to_read_from_holds_is_found(tmp_path, monkeypatch):
-    shared, own = tmp_path / "shared", tmp_path / "own"
+def test_what_a_cache_to_read_from_holds_is_found(tmp_path):
+    shared = tmp_path / "shared"
     (shared / "rwkv-book").mkdir(parents=True)
     (shared / "rwkv-book" / "there").write_text("text")
-    own.mkdir()
-    monkeypatch.setenv("XDG_CACHE_HOME", str(shared))
-    monkeypatch.setattr(folders, "cache_folder", lambda: own)
-    assert folders.kept("there") == shared / "rwkv-book" / "there"
-    assert folders.kept("not", "there") == own / "not" / "there"
+    both = 'print(folders.kept("there"), folders.kept("not", "there"), sep="\\n")'
+    with read_only(shared):
+        found, _ = ask(both, XDG_CACHE_HOME=str(shared), TMPDIR=str(tmp_path))
+    there, elsewhere = map(Path, found.splitlines())
+    assert there == shared / "rwkv-book" / "there"
+    assert elsewhere.parents[2] == tmp_path and elsewhere.parts[-2:] == ("not", "there")

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from helpers.display import displayed
 from helpers.javascript import javascript
 
 from rwkv_book import show
@@ -129,14 +130,12 @@ def test_a_widget_draws_when_it_is_moved():
     assert shown.value == picture(1, "y").html()
 
 
-def test_one_output_is_widgets_html_and_text(monkeypatch):
-    shown = []
-    monkeypatch.setattr(live, "display", lambda data, raw: shown.append(data))
-    FIGURE.show()
-    assert shown[0]["text/html"] == FIGURE.page()
-    assert shown[0]["text/plain"].splitlines() == [
+def test_one_output_is_widgets_html_and_text():
+    shown = displayed(FIGURE.show)
+    assert shown["text/html"] == FIGURE.page()
+    assert shown["text/plain"].splitlines() == [
         "[slider] Power",
         "[text] Text",
         "<x> to the power of 2",
     ]
-    assert "model_id" in shown[0]["application/vnd.jupyter.widget-view+json"]
+    assert "model_id" in shown["application/vnd.jupyter.widget-view+json"]

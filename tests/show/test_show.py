@@ -5,8 +5,7 @@ import xml.etree.ElementTree as ET
 
 import numpy as np
 import pytest
-from IPython.core.interactiveshell import InteractiveShell
-from IPython.utils.capture import capture_output
+from helpers.display import displayed
 from ipywidgets.widgets import widget
 
 from rwkv_book import show
@@ -139,17 +138,8 @@ def test_words_need_a_weight_each():
         show.Words(["a", "b"], [1], "alt")
 
 
-def output(function, *arguments):
-    """Calls a function and gives the one bundle that it displays."""
-    InteractiveShell.instance()  # what a notebook has, and display asks for
-    with capture_output() as captured:
-        function(*arguments)
-    (shown,) = captured.outputs
-    return shown.data
-
-
 def test_source_is_what_is_imported():
-    data = output(show.source, minimal.wkv)
+    data = displayed(show.source, minimal.wkv)
     assert data["text/plain"].startswith(
         "def wkv(decay_rate, bonus, key, value, sums):"
     )
@@ -157,7 +147,7 @@ def test_source_is_what_is_imported():
 
 
 def test_a_table_is_markdown_and_aligned_plain_text():
-    data = output(show.table, ["form", "T"], [["scan", 1], ["attention", 10]])
+    data = displayed(show.table, ["form", "T"], [["scan", 1], ["attention", 10]])
     assert data["text/markdown"].splitlines()[2] == "| scan | 1 |"
     assert data["text/plain"] == "form       T\nscan       1\nattention  10"
 
@@ -172,7 +162,7 @@ def test_a_slider_chooses_among_pictures_made_beforehand():
     def picture(n):
         return show.Words(["x"], [n / 10], f"weight {n}")
 
-    data = output(show.slider, "size", [1, 2, 3], picture, 1)
+    data = displayed(show.slider, "size", [1, 2, 3], picture, 1)
     control, stack = box_of(data).children
     assert data["text/plain"] == "[slider] size: 1 to 3"
     assert (control.index, stack.selected_index) == (1, 1)
@@ -188,7 +178,7 @@ def test_two_sliders_choose_a_picture_for_every_pair():
         return [show.Words(["x"], [0], f"pair {n} {m}"), chart()]
 
     arguments = (("a", "b"), ([1, 2], [3, 4, 5]), picture, (1, 2))
-    data = output(show.two_sliders, *arguments)
+    data = displayed(show.two_sliders, *arguments)
     *controls, stack = box_of(data).children
     assert [c.index for c in controls] == [1, 2]
     assert stack.selected_index == 1

@@ -122,11 +122,11 @@ slides: $(INSTALLED) $(VENDORED) ## slides made from the chapters, which open wi
 # for each other's turn cost more than they compute.
 BESIDE := OMP_NUM_THREADS=1
 
-# The unit tests have moments in which they wait: the site is built in them.
+# Unit tests have moments in which they wait, and the site is built in them; a browser
+# waits most of the time, and notebooks run meanwhile.
 test: lint ## everything: style, unit tests, notebooks, site, browser
 	@$(MAKE) --no-print-directory -j 2 unit $(SITE)
-	@$(MAKE) --no-print-directory check-notebooks
-	@$(MAKE) --no-print-directory check-site
+	@$(MAKE) --no-print-directory -j 2 check-notebooks check-site
 
 lint: $(INSTALLED) ## ruff, the spelling, and which room may import which
 	@.venv/bin/ruff check

@@ -26,6 +26,14 @@ from rwkv_book.folders import DiskFull
 STOPS = {signal.SIGINT: KeyboardInterrupt, signal.SIGTERM: SystemExit}
 
 
+@pytest.fixture(autouse=True)
+def ctrl_c():
+    """As in a terminal: what a shell runs in the background ignores Ctrl-C."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 @pytest.mark.parametrize("number", STOPS)
 @pytest.mark.parametrize("step", [1, 7])
 def test_a_run_that_is_stopped_keeps_its_last_step(tmp_path, number, step, capfd):

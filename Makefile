@@ -138,7 +138,7 @@ unit: $(INSTALLED) $(VENDORED) ## the package's tests
 	@$(BESIDE) $(PY) -m pytest -q -n 2
 
 # The one chapter that compiles something; in CI it may not be left out.
-COMPILES := book/08_the_fast_path.ipynb
+COMPILES := book/10_the_fast_path.ipynb
 LEFT_OUT = $(if $(CI)$(shell command -v g++),,--ignore=$(COMPILES))
 
 check-notebooks: $(INSTALLED) ## run every notebook and compare every text output with the stored one

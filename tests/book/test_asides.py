@@ -141,5 +141,5 @@ def test_a_state_that_is_run_backwards_loses_its_decimals():
         errors.append(((state - before).std() / typical).item())
     lost = round(math.log10(errors[7] / errors[0]))
     told_so = f"8 steps back cost {[0, 'one', 'two', 'three', 'four'][lost]} decimals"
-    assert told(8, f"{told_so}, and 16 leave an error of a quarter")
+    assert told(10, f"{told_so}, and 16 leave an error of a quarter")
     assert round(4 * errors[15]) == 1

@@ -45,10 +45,13 @@ def folder(tmp_path, request):
 
 
 def make(folder, *arguments, **environment):
+    """Run make, without what a `make test PYTHON=...` around it hands down."""
+    handed = {name for name in os.environ if "MAKE" in name} | {"PYTHON"}
+    outside = {name: os.environ[name] for name in os.environ.keys() - handed}
     return subprocess.run(
         [shutil.which("make"), *arguments],
         cwd=folder,
-        env={**os.environ, **environment},
+        env={**outside, **environment},
         capture_output=True,
         text=True,
     )

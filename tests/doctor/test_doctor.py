@@ -64,7 +64,7 @@ def test_a_healthy_machine_is_ok_throughout():
         ({"memory_mib": None}, "note", "memory", "takes up to 900 MiB"),
         ({"cores": 1}, "note", "processor", "twice the time"),
         ({"compiler": None}, "note", "compiler", "apt-get install g++"),
-        ({"compiler_error": "no -fopenmp"}, "note", "compiler", "Only chapter 8"),
+        ({"compiler_error": "no -fopenmp"}, "note", "compiler", "Only chapter 10"),
         ({"gpu": "NVIDIA H100"}, "ok", "GPU", ""),
         (
             {"torch_error": "no c10.dll"},
@@ -148,7 +148,7 @@ def test_other_versions_are_a_note_that_names_them():
     "system", ["Linux x", "Darwin arm64", "Windows AMD64", "Plan9"]
 )
 def test_every_system_hears_how_to_get_a_compiler(system):
-    assert "chapter 8" in found("compiler", compiler=None, system=system).advice
+    assert "chapter 10" in found("compiler", compiler=None, system=system).advice
 
 
 def test_the_pins_are_those_of_the_project_and_of_jupyter():

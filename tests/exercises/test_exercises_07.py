@@ -13,7 +13,6 @@ from rwkv_book.text import corpora
 from rwkv_book.training import ablations
 
 LOSS = (3 * math.log(2) + math.log(256)) / 4
-SENT = 4 * 63 / 64 * 169_342_464
 
 
 def in_pieces(mistake=None):
@@ -97,18 +96,6 @@ ANSWERS = [
     ),
     *of(
         "07.2",
-        (SENT, "Right. 667 MB"),
-        (SENT / 1e6, "not in MB"),
-        (SENT / 2, "a ring goes round twice"),
-        (SENT * 2, "bfloat16 has 2 bytes"),
-        (4 * 169_342_464, "does not send itself its own part"),
-        (SENT * 64, "all GPUs send together"),
-        (SENT / 64, "n - 1 times a round"),
-        (2 * 169_342_464, "the size of the gradients"),
-        (1e9, "two rounds, n - 1 parts each"),
-    ),
-    *of(
-        "07.3",
         (in_pieces(), "Right. 5 pieces"),
         (in_pieces("remembers"), "detach() it"),
         (in_pieces("no state"), "began with an empty state"),
@@ -125,7 +112,7 @@ ANSWERS = [
         (3, "It should be a function"),
     ),
     *of(
-        "07.4",
+        "07.3",
         (trapezoid, "Right."),
         (lambda run, step: trapezoid(run, step, late=1), "it would be wasted"),
         (lambda run, step: trapezoid(run, step, late=-1), "1/10 of the highest"),
@@ -145,7 +132,7 @@ ANSWERS = [
         (1e-3, "It should be a function"),
     ),
     *of(
-        "07.5",
+        "07.4",
         (14, "Right. Seven a layer"),
         (0, "Some do stay"),
         (2, "what is fed by them alone"),
@@ -155,13 +142,6 @@ ANSWERS = [
         (10, "learns only through it"),
         (12, "a weight and a bias"),
         (13, "13 it is not"),
-    ),
-    *of(
-        "07.6",
-        (0.016, "Right. Lower by 0.05 or more."),
-        (0, "above 0"),
-        (2.0, "more than 1 a step"),
-        (1e-4, "higher than with 0.004"),
     ),
 ]
 

@@ -1,110 +1,18 @@
 """What the checks of chapter 8 say about right answers and about the usual mistakes."""
 
-import shutil
+from helpers.exercises import all_heard, of, told
 
-import pytest
-import torch
-from helpers.exercises import Answer, all_heard, of, told
-
-from rwkv_book.compiled.source import replaced
 from rwkv_book.exercises import chapter_08
-from rwkv_book.rwkv4 import threads
-from rwkv_book.rwkv4.kernels import SOURCE
-
-needs_compiler = pytest.mark.skipif(not shutil.which("g++"), reason="needs g++")
-MERGE = "real smaller = exponential(gap < 0 ? gap : -gap);"
-ON_NO_SCALE = """DEVICE Sums merge(Sums x, Sums y, real w) {
-  real of_x = exponential(x.log_scale - x.age * w);
-  real of_y = exponential(y.log_scale - y.age * w);
-  return {of_x * x.num + of_y * y.num, of_x * x.den + of_y * y.den, real{}, real{}};
-}"""
-
-
-def swap(old, new):
-    return replaced(SOURCE.text, old, new)
-
-
-def without_maximum():
-    return SOURCE.text.replace(SOURCE.part("merge"), ON_NO_SCALE)
-
-
-class WithoutCompiler(Answer):
-    @property
-    def said(self):
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setenv("PATH", "")
-            return super().said
-
-
-def test_two_chunks_take_65_ticks():
-    arguments = [torch.ones(4), torch.ones(4), *torch.ones(2, 1, 64, 4)]
-    _, steps = threads.run(*arguments, chunks=2, slots=64)
-    assert steps[-1].tick + 1 == 65
-
 
 ANSWERS = [
     *of(
         "08.1",
-        (45, "Right."),
-        (45.07, "Right."),
-        (90.1, "2 bytes, not 4"),
-        (30.05, "have to be written"),
-        (75.1, "That is the backward pass"),
-        (120.2, "forward alone"),
-        (15.02, "That is one array"),
-        (0.04507, "not in milliseconds"),
-        (45.07e-6, "not in seconds"),
-        (7, "Count numbers"),
+        (0.016, "Right. Lower by 0.05 or more."),
+        (0, "above 0"),
+        (2.0, "more than 1 a step"),
+        (1e-4, "higher than with 0.004"),
     ),
-    *of(
-        "08.2",
-        (65, "Right."),
-        (32, "replay alone"),
-        (64, "there is the scan"),
-        (66, "over one border only"),
-        (97, "last chunk is not summed"),
-        (129, "at the same time"),
-        (128, "at the same time"),
-        (5, "Add the ticks"),
-    ),
-    *of("08.3", (5, "source, as a text")),
-    *of("08.4", (5, "source, as a text")),
-    *of("08.5", (16, "try another one"), (2.5, "1, 2, 3"), (0, "1, 2, 3")),
-    WithoutCompiler("08.3", SOURCE.text, "no g++ here to compile your kernel"),
-    WithoutCompiler("08.4", SOURCE.text, chapter_08.INSTALL),
-]
-KERNELS = [
-    *of(
-        "08.3",
-        (SOURCE.text, "Right."),
-        (chapter_08.with_a_planted_bug(), "still is the text that you got"),
-        (swap(chapter_08.AGES, "x.age * w"), "with three not"),
-        (swap(chapter_08.AGES, "(y.age - x.age) * w"), "with one"),
-        (swap(chapter_08.AGES, "x.agee * w"), "did not run: ‘struct"),
-        (
-            swap("-now.log_scale, -now.age}", "-now.log_scale, now.age}"),
-            "but not grad_decay_rate",
-        ),
-        (
-            swap(
-                "carried = merge(decay(carried, steps)",
-                "carried = merge(decay(carried, -steps)",
-            ),
-            "An age came out that no token has",
-        ),
-        (without_maximum(), "With keys of 300, these are wrong: out"),
-    ),
-    *of(
-        "08.4",
-        (without_maximum(), "Right."),
-        (SOURCE.text, "survives keys of 300"),
-        (swap(MERGE, "real smaller = one;"), "for keys of 1 already"),
-    ),
-    *of("08.5", (5, "Right.")),
 ]
 
 test_an_answer_is_told_its_sentence = told(ANSWERS)
-test_a_kernel_is_told_its_sentence = needs_compiler(told(KERNELS))
-test_no_sentence_goes_without_an_answer = needs_compiler(
-    all_heard(chapter_08, ANSWERS + KERNELS)
-)
+test_no_sentence_goes_without_an_answer = all_heard(chapter_08, ANSWERS)

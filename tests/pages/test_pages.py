@@ -140,7 +140,7 @@ def test_a_note_comes_with_the_keyboard_and_the_pointer(visit, selector, says):
 
 
 def test_what_is_in_the_margin_stands_beside_the_text_or_in_it(visit):
-    page = visit("book/08_the_fast_path.html", WIDTHS["desktop"])
+    page = visit("book/10_the_fast_path.html", WIDTHS["desktop"])
     asides = page.locator("article aside.margin")
     edge = """(aside) => {
       const { left, right, width } = aside.getBoundingClientRect();

@@ -109,15 +109,15 @@ def of_machine(facts):
         yield Finding("note", "processor", "1 core", advice)
     else:
         yield ok("processor", f"{facts.cores} cores")
-    only_chapter_8 = "Only chapter 8 compiles something. To run it: "
+    only_chapter_10 = "Only chapter 10 compiles something. To run it: "
     if facts.compiler is None:
-        advice = only_chapter_8 + how_to_get_gcc(facts.system)
+        advice = only_chapter_10 + how_to_get_gcc(facts.system)
         yield Finding("note", "compiler", "no g++", advice)
     elif facts.compiler_error:
-        advice = only_chapter_8 + how_to_get_gcc(facts.system)
+        advice = only_chapter_10 + how_to_get_gcc(facts.system)
         yield Finding("note", "compiler", facts.compiler_error, advice)
     else:
-        yield ok("compiler", "g++ compiles the kernel of chapter 8")
+        yield ok("compiler", "g++ compiles the kernel of chapter 10")
     yield ok("GPU", facts.gpu or "none, and no chapter needs one")
 
 

@@ -63,7 +63,7 @@ class Facts:
     memory_mib: int | None = None  # what a notebook can still take
     cores: int = 1
     compiler: str | None = None  # the path of g++
-    compiler_error: str | None = None  # why it can't compile the kernel of chapter 8
+    compiler_error: str | None = None  # why it can't compile the kernel of chapter 10
     gpu: str | None = None
     package_error: str | None = None  # why NumPy and what reads a model don't load
     model_error: str | None = None  # why the shipped model can't be read
@@ -203,7 +203,7 @@ def cores():
 
 
 def try_torch():
-    """Import PyTorch and compile the kernel of chapter 8, in a process of its own."""
+    """Import PyTorch and compile the kernel of chapter 10, in a process of its own."""
     if find_spec("torch") is None:
         return {}
     command = [sys.executable, "-c", TRY_TORCH]

@@ -1,15 +1,11 @@
 """Exercises of chapter 7, training."""
 
 import math
-from dataclasses import replace
-from functools import cache
 from itertools import pairwise
-from statistics import mean
 
 import torch
 from torch.nn.functional import cross_entropy
 
-from rwkv_book import cost
 from rwkv_book.exercises import exercise, pose
 from rwkv_book.exercises.answers import (
     NumberQuestion,
@@ -24,12 +20,9 @@ from rwkv_book.training.ablations import (
     SMALL,
     Truncated,
     gradient,
-    learn,
     relative_error,
 )
 
-GPUS = 64
-BETTER = 0.05  # nats per byte, in SMALL
 SCHEDULE = Run(steps=100, warm_up=10, learning_rate=4e-3, final_learning_rate=1e-3)
 
 
@@ -53,34 +46,6 @@ pose(
         hint="{answer:g} it is not: add up four times -ln p, and divide by 4.",
         praise=f"{LOSS:.2f}: one byte that was given 1/256 costs as much as eight "
         "coin tosses, and there were three others.",
-        relative=5e-3,
-    ),
-)
-
-PARAMETERS = cost.rwkv_parameters(cost.RWKV4["169M"])
-SENT = 2 * (GPUS - 1) / GPUS * 2 * PARAMETERS  # by one GPU, in bfloat16, in a ring
-
-pose(
-    "07.2",
-    NumberQuestion(
-        right=SENT,
-        mistakes={
-            SENT / 2: "That is half: a ring goes round twice, first to add up the "
-            "parts, then to tell everybody the sums. Or did you count one byte a "
-            "number?",
-            SENT * 2: "That is twice as much: bfloat16 has 2 bytes a number, not 4.",
-            4 * PARAMETERS: "Nearly: a GPU does not send itself its own part. Of n "
-            "parts n - 1 travel.",
-            SENT * GPUS: "That is what all GPUs send together.",
-            SENT / GPUS: "Every GPU sends a part of 1/n, but n - 1 times a round.",
-            SENT / 1e6: "In bytes, not in MB.",
-            2 * PARAMETERS: "That is the size of the gradients: what travels is each "
-            "part, n - 1 times in each of two rounds.",
-        },
-        hint="{answer:,.0f} it is not. In bytes: two rounds, n - 1 parts each, of 1/n "
-        "of the gradients.",
-        praise=f"{SENT / 1e6:.0f} MB a step, however many tokens the step has read. "
-        "With 1,000 GPUs it would hardly be more.",
         relative=5e-3,
     ),
 )
@@ -123,7 +88,7 @@ def combined(model, pieces, weight):
     return dict(zip(names, sums, strict=True))
 
 
-@exercise("07.3")
+@exercise("07.2")
 def backward_in_pieces(answer):
     """Truncated backpropagation that holds one piece in memory at a time."""
     wrong_unless(
@@ -216,7 +181,7 @@ def usual_gradients(network, inputs, targets, through):
     )
 
 
-@exercise("07.4")
+@exercise("07.3")
 def trapezoid(answer):
     """Up in warm_up steps, flat, and down over the last fifth of the steps."""
     wrong_unless(callable(answer), "It should be a function of run and step.")
@@ -252,7 +217,7 @@ def trapezoid(answer):
 
 
 pose(
-    "07.5",
+    "07.4",
     NumberQuestion(
         right=7 * SMALL.layers,
         mistakes={
@@ -274,28 +239,3 @@ pose(
         "are an end.",
     ),
 )
-
-
-@cache
-def end_with(rate):
-    """Where SMALL ends with a learning rate, in nats per byte."""
-    return mean(learn(replace(SMALL, learning_rate=rate))[1][-10:])
-
-
-@exercise("07.6")
-def rate(answer):
-    """A learning rate with which SMALL ends lower by BETTER nats per byte."""
-    answer = number_of(answer)
-    wrong_unless(answer > 0, "A learning rate is above 0.")
-    wrong_unless(answer <= 1, "That rate moves every number by more than 1 a step.")
-    better = end_with(SMALL.learning_rate) - end_with(answer)
-    wrong_unless(
-        better >= BETTER,
-        f"With {answer:g} the run ends {abs(better):.3f} nats per byte "
-        f"{'lower' if better > 0 else 'higher'} than with {SMALL.learning_rate:g}, and "
-        f"{BETTER} lower are asked for: try powers of two, in both directions.",
-    )
-    return (
-        f"Lower by {BETTER} or more. Now ask whether it still is after ten times as "
-        "many steps, and with another seed."
-    )

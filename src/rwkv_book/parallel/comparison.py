@@ -1,6 +1,6 @@
 """A step of several processes beside the same step of one.
 
-It is here, and not among the tests, because chapter 7 runs it before the reader's eyes.
+It is here, and not among the tests, because chapter 9 runs it before the reader's eyes.
 """
 
 import copy

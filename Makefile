@@ -16,6 +16,7 @@ PY := .venv/bin/python
 INSTALLED := .venv/.installed
 VENDORED := .vendor/.installed
 SITE := _build/html/.built
+DOWNLOADS := _build/downloads
 SOURCES = find _config.yml _toc.yml CHANGELOG.md book src tools -type f ! -path '*/.*' \
   ! -path '*.egg-info/*' ! -name '*.pyc'
 CLEAN_SITE := _build/html _build/.doctrees _build/jupyter_execute
@@ -86,11 +87,16 @@ _build/sources: FORCE
 
 $(SITE): _build/sources $(INSTALLED) $(VENDORED)
 	@rm -rf $(CLEAN_SITE)
+	@$(PY) -m tools.workshop.downloads
 	@.venv/bin/jupyter-book build . -W -n --keep-going
 	@touch $@
 
 offline: $(SITE) ## the site as a zip that opens from a USB stick, without a network
 	@$(PY) -m tools.site.offline
+
+# The workshop's two zips, which the site serves.
+$(DOWNLOADS): $(INSTALLED) $(VENDORED)
+	@$(PY) -m tools.workshop.downloads
 
 pdf: $(SITE) ## the whole book as one PDF (needs Chromium)
 	@$(PY) -m tools.site.pdf
@@ -172,7 +178,7 @@ limits: .environment/.installed ## run every notebook as Binder would: 2 cores, 
 freshness: $(INSTALLED) ## which recorded results are older than the code that they measure
 	@$(PY) -m tools.checks.freshness
 
-links: $(INSTALLED) $(VENDORED) ## follow the links to other sites, which needs the network
+links: $(INSTALLED) $(VENDORED) $(DOWNLOADS) ## follow the links to other sites, which needs the network
 	@.venv/bin/jupyter-book build . -q --builder custom --custom-builder linkcheck
 
 # --- other languages -----------------------------------------------------------------
@@ -183,7 +189,7 @@ PAGES = book/index
 messages: $(INSTALLED) ## what there is to translate on PAGES="book/index", into locale/LANGUAGE
 	@$(PY) -m tools.site.translation messages $(LANGUAGE) $(PAGES)
 
-translation: $(INSTALLED) $(VENDORED) ## build the book in LANGUAGE=de
+translation: $(INSTALLED) $(VENDORED) $(DOWNLOADS) ## build the book in LANGUAGE=de
 	@$(PY) -m tools.site.translation site $(LANGUAGE)
 
 clean: ## remove the built site; the environments stay

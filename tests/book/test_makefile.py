@@ -38,6 +38,7 @@ def folder(tmp_path, request):
     (folder / "src").mkdir()
     shutil.copy(ROOT / "Makefile", folder)
     program(folder / ".venv" / "bin" / "jupyter-book", BUILDER)
+    program(folder / ".venv" / "bin" / "python", "#!/bin/sh\n")  # the workshop's zips
     for environment in (".venv", ".vendor"):
         (folder / environment).mkdir(exist_ok=True)
         (folder / environment / ".installed").touch()

@@ -4,22 +4,27 @@ import ast
 import builtins
 import itertools
 import json
+import math
 import os
 import re
 import subprocess
 import sys
 import tomllib
+import zipfile
 from functools import cache
 
 import nbformat
+import numpy as np
 import pytest
+import torch
 
 from rwkv_book import cost
+from rwkv_book.rwkv4 import wkv
 from tools.contents import ROOT, chapters
 from tools.notebooks import plain_markdown
 from tools.notebooks.copies import FOLDED, without_solutions
 from tools.notebooks.plain_markdown import cells
-from tools.workshop import participant, slides
+from tools.workshop import downloads, participant, slides
 
 LABEL = re.compile(r"^:label: ex-(\d\d)-(\d)$", re.MULTILINE)
 CHECK = r'exercises\.check\("(\d\d\.\d)"'
@@ -176,6 +181,17 @@ def test_every_part_of_the_package_is_in_the_box(box):
     assert list((package / folders["rwkv_book.results"]).glob("ablations-*.json"))
 
 
+def test_what_the_site_serves_unpacks_into_a_folder_of_its_name(box, tmp_path):
+    path = downloads.archive(box, tmp_path / "downloads")
+    assert path == tmp_path / "downloads" / "rwkv-workshop.zip"
+    with zipfile.ZipFile(path) as archive:
+        names = archive.namelist()
+    assert "rwkv-workshop/START_HERE.md" in names
+    assert all(name.startswith("rwkv-workshop/") for name in names)
+    served = {path.name, f"{downloads.SLIDES}.zip"}
+    assert set(re.findall(r"downloads/([\w-]+\.zip)", GUIDE)) == served
+
+
 def test_the_package_in_the_box_works_by_itself(box, tmp_path):
     """From the folder, not from where this book is installed: the model is in it."""
     program = (
@@ -302,7 +318,7 @@ HALF_DAY, REST_OF_DAY = list(blocks_of("Half a day")), list(blocks_of("A day"))
 
 @pytest.mark.parametrize(
     ("blocks", "first", "last"),
-    [(HALF_DAY, 0, 210), (REST_OF_DAY, 190, 450)],
+    [(HALF_DAY, 0, 240), (REST_OF_DAY, 220, 470)],
     ids=["half a day", "after lunch"],
 )
 def test_the_minutes_of_a_plan_add_up(blocks, first, last):
@@ -353,7 +369,7 @@ def test_the_guide_names_figures_and_sliders_of_the_section_beside_them():
             for name in SLIDER.findall(" ".join(step.split())):
                 assert f'"{name.lower()}"' in source.lower(), name
                 seen += 1
-    assert seen > 20
+    assert seen > 10
 
 
 def test_exercises_in_the_guide_exist():
@@ -364,6 +380,64 @@ def test_exercises_in_the_guide_exist():
     }
     named = set(re.findall(r"\b\d\d\.\d\b", GUIDE))
     assert named and named <= labels
+
+
+def test_people_write_code_and_there_is_slack():
+    titles = [title for title, *_ in HALF_DAY]
+    assert any(title.startswith("Write it") for title in titles)
+    slack = sum(end - start for title, start, end, _ in HALF_DAY if title == "Slack")
+    assert slack >= 20
+
+
+# Questions with their wrong answers.
+
+QUESTION = re.compile(r"^\*\*Question (\d) · .+?(?=^\*\*Question|^## )", re.M | re.S)
+QUESTIONS = {found[1]: found[0] for found in QUESTION.finditer(GUIDE)}
+OPTION = re.compile(r"\*\*(\d)\.\*\* ([\d,.]+)")
+
+
+def options(number):
+    """The numbers offered to a question, and the one that is called right."""
+    right = int(re.search(r"\*(\d) is right", QUESTIONS[number])[1])
+    return [float(value) for _, value in OPTION.findall(QUESTIONS[number])], right
+
+
+def test_every_question_has_four_answers_one_of_them_right_and_is_asked():
+    plans = "".join(text for _, _, _, text in HALF_DAY + REST_OF_DAY)
+    assert list(QUESTIONS) == list("12345678")
+    for number in QUESTIONS:
+        assert re.search(rf"[Qq]uestion {number}", plans), number
+        offered = re.findall(r"\*\*([1-4])\.\*\*", QUESTIONS[number])
+        assert offered == list("1234") and options(number)[1] in range(1, 5)
+
+
+def test_the_last_row_of_attention_and_what_mistakes_give():
+    values, weights = np.array([12, 6, 3]), np.exp([0, 0, np.log(4)])
+    answers = [values[-1], weights @ values / weights.sum(), values.mean()]
+    assert np.allclose(options("2")[0], [*answers, weights @ values])
+    assert options("2")[1] == 2
+
+
+def test_a_fourth_token_and_what_mistakes_give():
+    values = torch.tensor([4.0, 8, 2, 6]).view(1, 4, 1)
+    rate = bonus = torch.tensor([math.log(2)])
+    right = wkv.wkv_attention(rate, bonus, torch.zeros(1, 4, 1), values)[0][0, -1, 0]
+    numbers = values.flatten().numpy()
+    ages = np.array([2, 1, 0])
+    fades_at_once = np.array([*0.5 ** (ages + 1), 2])
+    keeps_the_bonus = np.array([*2 * 0.5**ages, 2])
+    wrong = [w @ numbers / w.sum() for w in (fades_at_once, keeps_the_bonus)]
+    found = [right.item(), *wrong, numbers.mean()]
+    assert options("4")[0] == [round(float(x), 2) for x in found]
+    assert options("4")[1] == 1
+
+
+def test_five_tokens_and_what_mistakes_give():
+    size = cost.RWKV4["169M"]
+    token = cost.kv_cache_bytes(size, 1)
+    state = cost.rwkv_state_bytes(size)
+    assert state / token == 5 and options("7")[1] == 2
+    assert options("7")[0] == [state / token, state / 2 / token, 2 * state / token]
 
 
 def test_the_cheat_sheet_has_the_numbers_of_cost():

@@ -4,8 +4,8 @@
 
 prints the minutes of every chapter, up to its exercises. A chapter is one sitting, so
 none may take more than `SITTING` minutes, and each says on its page what it takes; a
-test holds both. The speeds are rough and the same for all: people differ by a factor of
-two, and a chapter that is longer than another is so for everybody.
+test holds both. The speeds are rough and the same for all: readers differ by a factor
+of two, but what is longer for one is longer for everybody.
 """
 
 import json
@@ -27,8 +27,7 @@ def said(path: Path) -> int:
 
     ValueError if it gives none.
     """
-    cells = json.loads(path.read_text("utf-8"))["cells"]
-    text = " ".join("".join(cell["source"]) for cell in cells[:4])
+    text = " ".join("".join(cell["source"]) for cell in cells_of(path)[:4])
     found = re.search(r"about\s+(\d+)\s+minutes\s+to\s+read", text)
     if not found:
         raise ValueError(f'{path.name}: write "about N minutes to read" at its top')
@@ -36,9 +35,22 @@ def said(path: Path) -> int:
 
 
 def minutes(path: Path) -> float:
-    """What a chapter takes to read, from its top to its exercises."""
-    words, stops = counts(json.loads(path.read_text("utf-8"))["cells"])
+    """What a page takes to read, from its top to its exercises."""
+    words, stops = counts(cells_of(path))
     return words / WORDS_A_MINUTE + sum(SECONDS[k] * n for k, n in stops.items()) / 60
+
+
+def rounded(time: float) -> int:
+    """Minutes as a page says them: a multiple of five."""
+    return max(5 * round(time / 5), 5)
+
+
+def cells_of(path):
+    """A notebook's cells; a page that is no notebook is one cell of Markdown."""
+    text = path.read_text("utf-8")
+    if path.suffix == ".ipynb":
+        return json.loads(text)["cells"]
+    return [{"cell_type": "markdown", "source": text}]
 
 
 def counts(cells):

@@ -7,20 +7,16 @@ and on the map of the book, which follows the table of contents.
 
 import re
 from html import escape
+from pathlib import Path
 
 from docutils import nodes
 from sphinx import addnodes
 from sphinx.util.docutils import SphinxDirective
 
+from tools.checks import reading
 from tools.notebooks.plain_markdown import exercise_number
 
-# Reading here is slower than reading a novel.
-WORDS_A_MINUTE = 150
-LINES_OF_CODE_A_MINUTE = 25
-MINUTES_A_FIGURE = 1 / 2
-MINUTES_A_FORMULA = 1 / 3
-
-STATED = re.compile(r"(\d+) to (\d+) minutes to read, ([\w. ]+?) to run")
+STATED = re.compile(r"about (\d+) minutes to read, ([\w. ]+?) to run")
 NUMBERED = re.compile(r"(?P<number>\d+) · (?P<title>.+)", re.DOTALL)
 ROLES = {"predict": r"Before you |Guess\b", "remember": r"One number to remember"}
 WIDGET = "application/vnd.jupyter.widget-view+json"
@@ -38,7 +34,7 @@ def describe(app, doctree):
             for role, words in ROLES.items():
                 if re.match(words, opening.astext()):
                     paragraph["classes"].append(role)
-    facts["minutes"] = reading_minutes(doctree)
+    facts["minutes"] = reading.minutes(Path(app.env.doc2path(app.env.docname)))
     stated = STATED.search(plain(doctree))
     facts["stated"] = stated and stated.groups()
     facts["exercises"] = sum(
@@ -81,47 +77,17 @@ def kinds(bundle):
     return {form["mime_type"]: form for form in bundle.children}
 
 
-def reading_minutes(doctree):
-    """What an attentive reader needs for words, code on the page, figures, formulas."""
-    words = lines = figures = formulas = 0
-    todo = [doctree]
-    while todo:
-        node = todo.pop()
-        if isinstance(node, nodes.Text):
-            words += len(node.split())
-        elif isinstance(node, nodes.math_block):
-            formulas += 1
-        elif isinstance(node, nodes.literal_block):
-            lines += len(node.astext().splitlines())
-        elif "tag_hide-input" in node.get("classes", []):
-            todo += node.children[1:]
-        elif is_mime_bundle(node):
-            forms = kinds(node)
-            figures += bool({WIDGET, "text/html"} & set(forms))
-            if "text/markdown" in forms:
-                todo.append(forms["text/markdown"])
-        elif not isinstance(node, (nodes.math, nodes.raw, nodes.comment)):
-            todo += node.children
-    return (
-        words / WORDS_A_MINUTE
-        + lines / LINES_OF_CODE_A_MINUTE
-        + figures * MINUTES_A_FIGURE
-        + formulas * MINUTES_A_FORMULA
-    )
-
-
 def time_to_read(facts):
     """In words: as the page itself states it, and if it does not, as computed."""
-    if facts["stated"]:
-        return "{} to {} minutes".format(*facts["stated"])
-    return f"about {max(5 * round(facts['minutes'] / 5), 5)} minutes"
+    stated = facts["stated"] and facts["stated"][0]
+    return f"about {stated or reading.rounded(facts['minutes'])} minutes"
 
 
 def sum_up(facts):
     """The line under a title."""
     parts = [f"{time_to_read(facts)} to read"]
     if facts["stated"]:
-        parts.append(f"{facts['stated'][2]} to run")
+        parts.append(f"{facts['stated'][1]} to run")
     for name in ("exercises", "sliders"):
         if facts[name]:
             parts.append(f"{facts[name]} {name if facts[name] > 1 else name[:-1]}")

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 import safetensors.torch
 import torch
-from helpers.files import later_version, problem_of, problems_of, write
+from helpers.files import problem_of, problems_of, write
+from helpers.later import later_version
 from helpers.published import random_tensors
 
 from rwkv_book import checkpoint

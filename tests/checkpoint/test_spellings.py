@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 import torch
-from helpers.files import later_version, problem_of, write
+from helpers.files import problem_of, write
+from helpers.later import later_version
 from helpers.published import our_name, random_tensors
 
 from rwkv_book import checkpoint

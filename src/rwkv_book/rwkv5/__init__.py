@@ -1,0 +1,7 @@
+"""RWKV-5 (5.2): a table for each head in place of two sums for each channel.
+
+    names    what its tensors are called, here and in published files
+    minimal  entire, in NumPy
+
+What did not change since RWKV-4 is taken from its room.
+"""

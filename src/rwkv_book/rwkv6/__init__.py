@@ -1,0 +1,7 @@
+"""RWKV-6: the decay, and how far to look back, depend on the token.
+
+    names    what its tensors are called, here and in published files
+    minimal  entire, in NumPy
+
+What did not change since RWKV-5 is taken from its room.
+"""

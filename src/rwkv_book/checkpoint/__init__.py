@@ -16,9 +16,9 @@ version has a table of its own: TABLES says what is read.
 What the tensors of a version are called is in its own room, as in `rwkv4/names.py`.
 """
 
+import math
 from dataclasses import dataclass
 from importlib.resources import files
-from math import prod
 from pathlib import Path
 
 import numpy as np
@@ -164,7 +164,7 @@ def inspect(path):
         vocabulary=size.get("V", 0),
         hidden=size.get("F", 0),
         heads=size.get("H", 0),
-        parameters=sum(prod(tensor.shape) for tensor in contents.tensors.values()),
+        parameters=sum(math.prod(tensor.shape) for tensor in contents.tensors.values()),
         dtypes=tuple(sorted({tensor.dtype for tensor in stored.values()})),
         file_bytes=sum(file.stat().st_size for file in places.files_of(path)),
         metadata=contents.metadata,
@@ -253,8 +253,20 @@ def publish(params, path):
     size = checks.sizes(stored, table)
     return {
         published: arrays[published].reshape(checks.wanted_shape(shape, size))
-        for _, published, shape in checks.rows_of(stored, TABLE)
+        for _, published, shape in layer_by_layer(checks.rows_of(stored, table))
     }
+
+
+def layer_by_layer(rows):
+    """Rows of a table as official files have them, which some programs depend on."""
+
+    def place(row):
+        first, layer, *_ = row[1].split(".")
+        if first == "blocks":
+            return int(layer)
+        return -1 if row[1] == EMBEDDING else math.inf
+
+    return sorted(rows, key=place)
 
 
 def at_hand(values):

@@ -99,8 +99,8 @@ def find_problems(stored, tables):
     if version not in (*tables, "unknown"):
         return [
             f"this is {version_name(version)}, an early RWKV-5 with one decay rate for "
-            f"each head: load reads {', '.join(tables)}; the package rwkv from PyPI runs "
-            "this one"
+            f"each head: load reads {', '.join(tables)}; the package rwkv from PyPI "
+            "runs this one"
         ]
     elif in_words_of_fla(stored):
         return [

@@ -8,6 +8,10 @@ Rooms, in reading order:
     attention    softmax attention, and the ways to make it cheaper
     transformer  a small GPT, which keeps all that it has read
     rwkv4        RWKV-4: entire in 100 lines, its operator in all forms, to train
+    family       one recurrence in all forms, of which RWKV-5, 6 and 7 are cases
+    rwkv5        RWKV-5: entire in 100 lines, its operator
+    rwkv6        RWKV-6: entire in 100 lines, its operator
+    rwkv7        RWKV-7: entire in 100 lines, its operator
     compiled     what compiled kernels need: hardware, cache, an emulator, the floor
     checkpoint   published files of weights: names, checks, downloads
     states       what a model has read, as a file: to go on from, to put together

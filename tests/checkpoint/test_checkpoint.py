@@ -98,6 +98,7 @@ def test_a_report_tells_all_sizes(tmp_path, suffix, dtype):
         width=10,
         vocabulary=17,
         hidden=40,
+        heads=0,
         parameters=parameters,
         dtypes=(dtype,),
         file_bytes=path.stat().st_size,

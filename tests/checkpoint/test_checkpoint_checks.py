@@ -6,12 +6,12 @@ import torch
 from helpers.files import (
     DTYPES,
     SUFFIXES,
-    later_version,
     problem_of,
     problems_after,
     problems_of,
     write,
 )
+from helpers.later import later_version
 from helpers.published import random_tensors
 
 from rwkv_book import checkpoint
@@ -158,16 +158,67 @@ def test_a_file_without_tensors_or_with_those_of_another_model_is_refused(
     assert problem == "no RWKV has such tensors: transformer.h.0.attn.weight"
 
 
-@pytest.mark.parametrize("version", ["5.0", "5.1", "5.2", "6", "7"])
+@pytest.mark.parametrize("version", ["5.2", "6", "7"])
 @pytest.mark.parametrize("suffix", SUFFIXES)
-def test_later_versions_are_recognised_and_refused(tmp_path, version, suffix):
+def test_later_versions_are_told_and_read(tmp_path, version, suffix):
     path = write(later_version(version), tmp_path / f"model{suffix}")
     report = checkpoint.inspect(path)
-    assert report.version == version
+    assert report.version == version and report.loads and report.deviations == ()
     assert (report.layers, report.width, report.vocabulary) == (2, 128, 11)
-    assert report.hidden == 512
+    assert (report.hidden, report.heads) == (512, 2)
+    assert "2 of 64 channels" in str(report)
+    assert len(checkpoint.load(path)) == len(later_version(version))
+
+
+@pytest.mark.parametrize("version", ["5.0", "5.1"])
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_early_versions_of_5_are_recognised_and_refused(tmp_path, version, suffix):
+    path = write(later_version(version), tmp_path / f"model{suffix}")
+    report = checkpoint.inspect(path)
+    assert report.version == version and not report.loads
+    assert (report.layers, report.width, report.vocabulary) == (2, 128, 11)
     (problem,) = problems_of(path)
-    assert f"this is RWKV-{version}" in problem and "RWKV-4" in problem
+    assert f"this is RWKV-{version}, an early RWKV-5" in problem
+    assert "load reads 4, 5.2, 6, 7" in problem
+
+
+@pytest.mark.parametrize("version", ["5.2", "6", "7"])
+def test_all_that_is_wrong_with_a_later_version_is_said_at_once(tmp_path, version):
+    tensors = later_version(version)
+    del tensors["blocks.1.att.key.weight"]
+    tensors["blocks.0.att.ln_x.bias"] = torch.ones(127)
+    bonus = "r_k" if version == "7" else "time_faaaa"
+    tensors[f"blocks.1.att.{bonus}"] = torch.ones(4, 32)
+    tensors["blocks.0.att.time_ghost"] = torch.ones(1)
+    tensors["ln_out.weight"][3] = torch.nan
+    found = "\n".join(problems_of(write(tensors, tmp_path / "model.pth")))
+    assert "missing tensors (1): blocks.1.att.key.weight" in found
+    assert "blocks.0.att.ln_x.bias has shape (127,), not (C) = (128,)" in found
+    assert "(4, 32), not (H,N) = (2, 64)" in found
+    assert "unexpected tensors (1): blocks.0.att.time_ghost" in found
+    assert "ln_out.weight has NaN or infinite numbers (1)" in found
+
+
+@pytest.mark.parametrize("version", ["5.2", "6", "7"])
+def test_heads_that_do_not_make_up_the_width_are_seen(tmp_path, version):
+    """The matrices of time mixing have H * N rows; each tensor by itself is fine."""
+    tensors = later_version(version)
+    bonus = "r_k" if version == "7" else "time_faaaa"
+    names = [bonus, *(["time_decay"] if version == "5.2" else [])]
+    for layer in range(2):
+        for name in names:
+            tensors[f"blocks.{layer}.att.{name}"] = torch.ones(3, 64)
+    found = "\n".join(problems_of(write(tensors, tmp_path / "model.pth")))
+    assert "att.key.weight has shape (128, 128), not (HN,C) = (192, 128)" in found
+
+
+def test_a_rank_that_is_not_one_is_seen(tmp_path):
+    tensors = later_version("6")
+    tensors["blocks.1.att.time_maa_w1"] = torch.ones(128, 61)
+    found = problems_of(write(tensors, tmp_path / "model.pth"))
+    assert found == (
+        "blocks.1.att.time_maa_w1 has shape (128, 61), not (C,5R) = (128, 60)",
+    )
 
 
 def test_layer_0_of_an_rwkv_7_may_carry_tensors_that_it_does_not_use(tmp_path):
@@ -181,13 +232,13 @@ def test_layer_0_of_an_rwkv_7_may_carry_tensors_that_it_does_not_use(tmp_path):
     assert checkpoint.inspect(path).version == "7"
 
 
-def test_a_later_version_with_nan_has_two_problems(tmp_path):
-    tensors = later_version("6")
-    tensors["blocks.1.att.time_faaaa"][0, 0] = torch.nan
+def test_an_early_version_of_5_with_nan_has_two_problems(tmp_path):
+    tensors = later_version("5.1")
+    tensors["blocks.1.att.time_faaaa"][0] = torch.nan
     problems = problems_of(write(tensors, tmp_path / "model.pth"))
     assert len(problems) == 2
     assert (
-        "Finch" in problems[0]
+        "early RWKV-5" in problems[0]
         and "time_faaaa has NaN or infinite numbers (1)" in problems[1]
     )
 
@@ -220,8 +271,8 @@ def test_a_tensor_without_numbers_is_refused(tmp_path):
     assert problem.startswith("ln_out.bias is a tensor without numbers")
 
 
-def test_the_message_on_a_later_version_does_not_say_to_mend_it(tmp_path):
-    path = write(later_version("7"), tmp_path / "model.pth")
+def test_the_message_on_an_early_version_of_5_does_not_say_to_mend_it(tmp_path):
+    path = write(later_version("5.0"), tmp_path / "model.pth")
     with pytest.raises(CheckpointError) as caught:
         checkpoint.load(path)
     assert "\n" not in str(caught.value)

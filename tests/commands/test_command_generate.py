@@ -11,12 +11,15 @@ import rwkv
 import tokenizers
 import torch
 from helpers.commands import COMMAND, chain, run
+from helpers.later import random_later
 from helpers.published import random_tensors
 from tokenizers import models, pre_tokenizers, trainers
 
 from rwkv_book import checkpoint
 from rwkv_book.__main__ import main
+from rwkv_book.commands.models import minimal_of
 from rwkv_book.rwkv4 import minimal
+from rwkv_book.text.tokenizers import load_world
 
 WORLD = f"{rwkv.__path__[0]}/rwkv_vocab_v20230424.txt"
 LIKELIEST = ("--temperature", "0")
@@ -195,3 +198,68 @@ def test_world_models_are_read_with_their_tokenizer(tmp_path, capsys):
     asked = ["generate", "--model", model, "--tokenizer", WORLD, "--prompt", "日本é"]
     assert main([*asked, "--length", "20", "--seed", "1"]) == 0
     assert capsys.readouterr().out.startswith("日本é")
+
+
+# Later versions, the World tokenizer, conversations.
+
+
+@pytest.fixture(scope="module", params=["4", "5.2", "6", "7"])
+def world_model(request, tmp_path_factory):
+    """The path of a random model of a version with a row for every World token."""
+    path = tmp_path_factory.mktemp("world") / "model.pth"
+    if request.param == "4":
+        tensors = random_tensors(layers=2, width=64, hidden=64, vocabulary=65536)
+    else:
+        tensors = random_later(request.param, width=64, vocabulary=65536)
+    return saved(tensors, path)
+
+
+def test_a_model_of_any_version_writes_in_world_tokens(world_model, capsys):
+    arguments = ["generate", "--model", world_model, "--tokenizer", "world"]
+    arguments += ["--length", "5", "--seed", "1", "--prompt", "Grüße, 世界"]
+    assert main(arguments) == 0
+    written = capsys.readouterr().out
+    params, tokens = checkpoint.load(world_model), load_world(WORLD)
+    step = minimal_of(params).step
+    state, prompt = (
+        minimal_of(params).initial_state(params),
+        tokens.encode(arguments[-1]),
+    )
+    for token in prompt:
+        logits, state = step(token, state, params)
+    generator, said = np.random.default_rng(1), list(prompt)
+    for _ in range(5):
+        token = minimal.sample(logits[:65536], 1.0, 1.0, generator)
+        if token == 0:
+            break
+        said.append(token)
+        logits, state = step(token, state, params)
+    assert written == tokens.decode(said) + "\n"
+    assert written.startswith("Grüße, 世界")
+
+
+@pytest.mark.parametrize(
+    ("chat", "shown"),
+    [
+        ("plain", "User: Who are you?\n\nAssistant:"),
+        ("think", "User: Who are you?\n\nAssistant: <think"),
+        ("quick", "User: Who are you?\n\nAssistant: <think>\n</think"),
+    ],
+)
+def test_a_question_is_put_as_g1_models_know_it(model, chat, shown, capsys):
+    """No space at the end: the next token brings its own."""
+    arguments = ["generate", "--model", str(model), "--length", "0", "--chat", chat]
+    assert main([*arguments, "--prompt", " Who are you? \n"]) == 0
+    assert capsys.readouterr().out == shown + "\n"
+
+
+def test_world_without_the_package_says_where_to_get_the_file(
+    model, monkeypatch, capsys
+):
+    monkeypatch.setattr(sys, "path", [])
+    monkeypatch.setattr(sys, "meta_path", [])
+    monkeypatch.delitem(sys.modules, "rwkv", raising=False)
+    asked = ["generate", "--model", str(model), "--tokenizer", "world"]
+    assert main(asked) == 1
+    said = capsys.readouterr().err
+    assert "pip install rwkv" in said and "github.com/BlinkDL/ChatRWKV" in said

@@ -3,7 +3,8 @@
 A published RWKV file calls a tensor `blocks.0.att.time_decay` that the book calls
 `blocks.0.time_mix.log_decay_rate`. TABLE says which is which; `load` and `save` go
 through it, so the order of a file never matters. All that is wrong with a file is said
-at once, in one CheckpointError. Reading a .safetensors file needs no PyTorch.
+at once, in one CheckpointError. Reading a .safetensors file needs no PyTorch. A later
+version has a table of its own: TABLES says what is read.
 
     formats    bytes of a file <-> tensors with names
     kinds      what a file is, by its first bytes
@@ -12,12 +13,12 @@ at once, in one CheckpointError. Reading a .safetensors file needs no PyTorch.
     checks     which version, of which sizes, and all that is wrong
     downloads  official files, fetched once and kept
 
-What the tensors of a version are called is in its own room, `rwkv4/names.py`.
+What the tensors of a version are called is in its own room, as in `rwkv4/names.py`.
 """
 
+import math
 from dataclasses import dataclass
 from importlib.resources import files
-from math import prod
 from pathlib import Path
 
 import numpy as np
@@ -28,6 +29,9 @@ from rwkv_book.checkpoint.checks import EMBEDDING, HEAD
 from rwkv_book.checkpoint.downloads import PUBLISHED, download
 from rwkv_book.checkpoint.formats import FLOATS, CheckpointError, Stored
 from rwkv_book.rwkv4 import names as rwkv4
+from rwkv_book.rwkv5 import names as rwkv5
+from rwkv_book.rwkv6 import names as rwkv6
+from rwkv_book.rwkv7 import names as rwkv7
 
 __all__ = [
     "PUBLISHED",
@@ -43,10 +47,11 @@ __all__ = [
     "read",
     "save",
     "shipped",
+    "version_of",
 ]
 
 TABLE = rwkv4.TABLE
-TABLES = {rwkv4.VERSION: rwkv4.TABLE}  # the versions that can be loaded
+TABLES = {each.VERSION: each.TABLE for each in (rwkv4, rwkv5, rwkv6, rwkv7)}
 
 
 @dataclass(frozen=True)
@@ -64,6 +69,7 @@ class Report:
     width: int
     vocabulary: int
     hidden: int
+    heads: int
     parameters: int
     dtypes: tuple
     file_bytes: int
@@ -82,6 +88,8 @@ class Report:
             "stored as": ", ".join(self.dtypes),
             "file size": f"{self.file_bytes:,} bytes",
         }
+        if self.heads:
+            rows["heads"] = f"{self.heads} of {self.width // self.heads} channels"
         pairs = [*rows.items(), *sorted(self.metadata.items())]
         pairs += [("deviations", len(self.deviations) or "none")]
         lines = [f"{name:<16} {value}" for name, value in pairs]
@@ -90,14 +98,15 @@ class Report:
 
 
 def load(path):
-    """The weights of an RWKV-4, as `minimal` takes them: {our name: array}.
+    """The weights of an RWKV, as its `minimal` takes them: {our name: array}.
 
-    Arrays are float32; the mixes are (C,), stored as (1,1,C) or as (C,). `path` is a
+    Which version it is, its tensors say: 4, 5.2, 6 or 7 (`version_of`). Arrays are
+    float32; the mixes are (C,), stored as (1,1,C) or as (C,). `path` is a
     .safetensors file, a PyTorch file (for which PyTorch is imported; code inside it is
     not run), a folder with one of them, or the index of several. The names may have
     prefixes, or be our own or those of transformers; a trainer's dictionary may hold
     the weights in one entry; a head that is not there is the embedding.
-    CheckpointError says all that keeps a file from being a whole and finite RWKV-4.
+    CheckpointError says all that keeps a file from being a whole and finite RWKV.
     """
     stored, _ = published_tensors(places.contents(path).tensors)
     problems = checks.find_problems(stored, TABLES)
@@ -108,15 +117,33 @@ def load(path):
             arrays[key] = values
     version = checks.find_version(stored)
     if problems:
-        advice = "Get the file again, or mend it: checkpoint.TABLE says what is in one."
+        advice = (
+            "Get the file again, or mend it: checkpoint.TABLES says what belongs in."
+        )
         later = version not in (*TABLES, "unknown")
         raise CheckpointError(path, problems, "" if later else advice)
     table = TABLES[version]
     size = checks.sizes(stored, table)
     return {
-        name: arrays[published].reshape(checks.wanted_shape(shape.strip("1"), size))
+        name: arrays[published].reshape(checks.wanted_shape(without_ones(shape), size))
         for name, published, shape in checks.rows_of(stored, table)
     }
+
+
+def without_ones(shape):
+    """The axes of a shape that are longer than 1, for they only help to broadcast."""
+    return [axis for axis in shape if axis != "1"]
+
+
+def version_of(params):
+    """Which RWKV has tensors of these names of ours: "4", "5.2", "6" or "7"."""
+
+    def known(version):
+        return sum(
+            name in params for name, *_ in checks.rows_of(params, TABLES[version])
+        )
+
+    return max(TABLES, key=known)
 
 
 def inspect(path):
@@ -136,7 +163,8 @@ def inspect(path):
         width=size.get("C", 0),
         vocabulary=size.get("V", 0),
         hidden=size.get("F", 0),
-        parameters=sum(prod(tensor.shape) for tensor in contents.tensors.values()),
+        heads=size.get("H", 0),
+        parameters=sum(math.prod(tensor.shape) for tensor in contents.tensors.values()),
         dtypes=tuple(sorted({tensor.dtype for tensor in stored.values()})),
         file_bytes=sum(file.stat().st_size for file in places.files_of(path)),
         metadata=contents.metadata,
@@ -211,7 +239,8 @@ def save(params, path, dtype="float16", metadata=None):
 
 def publish(params, path):
     """{published name: float32 array of the published shape}, or a CheckpointError."""
-    names = {name: published for name, published, _ in checks.rows_of(params, TABLE)}
+    table = TABLES[version_of(params)]
+    names = {name: published for name, published, _ in checks.rows_of(params, table)}
     stored = {names[name]: at_hand(params[name]) for name in params if name in names}
     problems = checks.find_problems(stored, TABLES)
     arrays = dict(numbers(stored))
@@ -221,11 +250,23 @@ def publish(params, path):
         problems.append(f"unexpected names ({len(others)}): {', '.join(others)}")
     if problems:
         raise CheckpointError(path, problems)
-    size = checks.sizes(stored, TABLE)
+    size = checks.sizes(stored, table)
     return {
         published: arrays[published].reshape(checks.wanted_shape(shape, size))
-        for _, published, shape in checks.rows_of(stored, TABLE)
+        for _, published, shape in layer_by_layer(checks.rows_of(stored, table))
     }
+
+
+def layer_by_layer(rows):
+    """Rows of a table as official files have them, which some programs depend on."""
+
+    def place(row):
+        first, layer, *_ = row[1].split(".")
+        if first == "blocks":
+            return int(layer)
+        return -1 if row[1] == EMBEDDING else math.inf
+
+    return sorted(rows, key=place)
 
 
 def at_hand(values):

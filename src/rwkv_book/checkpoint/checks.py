@@ -1,13 +1,15 @@
 """What is in a file: which RWKV, of which sizes, and all that is wrong with it.
 
 Tensors come under their published names, {name: Stored}. A version's `table` has rows
-(our name, published name, shape), with {} for a layer, as in `rwkv4/names.py`.
+(our name, published name, shape), with {} for a layer and {+} for any but the first, as
+in `rwkv4/names.py` and `rwkv7/names.py`.
 Sources: github.com/BlinkDL/RWKV-LM and github.com/BlinkDL/ChatRWKV, for how the
 versions differ.
 """
 
 import re
 from collections import Counter
+from math import prod
 
 import numpy as np
 
@@ -46,27 +48,44 @@ def find_layers(stored):
 
 
 def rows_of(stored, table):
-    """The table with the layers at hand put in: (our name, published name, shape)."""
+    """The table with the layers at hand put in: (our name, published name, shape).
+
+    `stored` has our names or the published ones; what is optional and not in it is
+    left out.
+    """
     layers = [f"blocks.{number}." for number in find_layers(stored)]
-    for name, published, shape in table:
-        for layer in layers if "{}" in name else [""]:
-            yield name.format(layer), published.format(layer), shape
+    for name, published, shape, *optional in table:
+        places = {"{}": layers, "{+}": layers[1:]}
+        found = re.match(r"\{\+?\}", name)
+        for layer in places[found[0]] if found else [""]:
+            row = [re.sub(r"\{\+?\}", layer, each) for each in (name, published)]
+            if not optional or any(each in stored for each in row):
+                yield *row, shape
 
 
 def sizes(stored, table):
-    """What V, C and F are, by vote of the tensors: one that differs is then the odd."""
+    """What V, C, F and other letters are, by vote: a tensor that differs is the odd."""
     votes = {}
     for _, published, shape in rows_of(stored, table):
         found = stored[published].shape if published in stored else ()
         if len(found) == len(shape):
-            for letter, size in zip(shape, found, strict=True):
-                votes.setdefault(letter, Counter())[size] += 1
+            for axis, size in zip(shape, found, strict=True):
+                if len(axis) == 1:
+                    votes.setdefault(axis, Counter())[size] += 1
     return {letter: count.most_common(1)[0][0] for letter, count in votes.items()}
 
 
-def wanted_shape(letters, size):
-    """(1, 1, 768) for "11C"; a letter that no tensor tells the size of stays one."""
-    return tuple(1 if letter == "1" else size.get(letter, letter) for letter in letters)
+def wanted_shape(axes, size):
+    """(1, 1, 768) for "11C", (768, 160) for ("C", "5R").
+
+    An axis with a letter that no tensor tells the size of stays as it is.
+    """
+
+    def length(axis):
+        factors = [int(one) if one.isdigit() else size.get(one) for one in axis]
+        return axis if None in factors else prod(factors)
+
+    return tuple(map(length, axes))
 
 
 def find_problems(stored, tables):
@@ -78,9 +97,16 @@ def find_problems(stored, tables):
     if other := other_than_weights(stored):
         return [other]
     if version not in (*tables, "unknown"):
-        problems = [
-            f"this is {version_name(version)}: minimal.py and model.py read RWKV-4; "
-            "the package rwkv from PyPI runs the later ones"
+        return [
+            f"this is {version_name(version)}, an early RWKV-5 with one decay rate for "
+            f"each head: load reads {', '.join(tables)}; the package rwkv from PyPI "
+            "runs this one"
+        ]
+    elif in_words_of_fla(stored):
+        return [
+            f"this is {version_name(version)} with the names of "
+            "flash-linear-attention, which cuts some tensors differently: get the "
+            "official file of that model, or save yours under the official names"
         ]
     elif table:
         problems = find_differences(stored, table)
@@ -92,6 +118,11 @@ def find_problems(stored, tables):
         for key, tensor in stored.items()
         if tensor.dtype not in FLOATS
     ]
+
+
+def in_words_of_fla(stored):
+    """Whether these are a later RWKV's weights as flash-linear-attention has them."""
+    return any(re.search(r"\.att\.(r_proj|x_proj|w_lora)\.", key) for key in stored)
 
 
 def other_than_weights(stored):
@@ -173,8 +204,8 @@ def find_padding(stored):
 
 
 def same_shape(published, found, wanted):
-    """Whether two shapes are one; in time_* vectors axes of length 1 don't count."""
-    if ".time_" in published:
+    """Whether two shapes are one; in a vector, axes of length 1 don't count."""
+    if ".time_" in published or 1 in wanted:
         return [n for n in found if n != 1] == [n for n in wanted if n != 1]
     return found == wanted
 

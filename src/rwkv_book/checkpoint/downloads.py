@@ -15,8 +15,9 @@ from rwkv_book.checkpoint.formats import CheckpointError
 
 PATIENCE = 30  # seconds to wait for the hub to answer
 
-# What `download` fetches: repository, file, SHA-256. The digests pin the content; the
-# project codekansas/ml-pretrained compares its downloads with the same ones.
+# What `download` fetches: repository, file, SHA-256. The digests pin the content. Those
+# of RWKV-4 are also what the project codekansas/ml-pretrained compares with, the later
+# ones what the hub's pages print; none of the later files was fetched to check it.
 PUBLISHED = {
     "RWKV-4-Pile-169M": (
         "BlinkDL/rwkv-4-pile-169m",
@@ -27,6 +28,26 @@ PUBLISHED = {
         "BlinkDL/rwkv-4-pile-430m",
         "RWKV-4-Pile-430M-20220808-8066.pth",
         "261e6b8fef1c7c9e08a4dde31bf5caf8e79c4da38126d77977a4707de82a7f64",
+    ),
+    "RWKV-5-World-0.4B": (
+        "BlinkDL/rwkv-5-world",
+        "RWKV-5-World-0.4B-v2-20231113-ctx4096.pth",
+        "5a288c54c7f30b0e2d4af23991133fad2af2d5e59ec7ad850ffe78054a5e4f92",
+    ),
+    "RWKV-7-World-0.1B": (
+        "BlinkDL/rwkv-7-world",
+        "RWKV-x070-World-0.1B-v2.8-20241210-ctx4096.pth",
+        "60c98129b9529963bff2c164b8ab4bd17c19332ae06dc2dcae32aa3a3739295a",
+    ),
+    "RWKV-7-World-0.4B": (
+        "BlinkDL/rwkv-7-world",
+        "RWKV-x070-World-0.4B-v2.9-20250107-ctx4096.pth",
+        "c08cf602b33e59a5717b8f0cafaf7f04c50c1c67166e477aa2f47c5ca180da4a",
+    ),
+    "RWKV-7-G1-0.1B": (
+        "BlinkDL/rwkv7-g1",
+        "rwkv7-g1-0.1b-20250307-ctx4096.pth",
+        "854230983f1015407c44274a7a27196ed72007618995b7a7efba3c4a15f69a45",
     ),
 }
 

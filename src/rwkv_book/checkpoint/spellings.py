@@ -103,7 +103,9 @@ def translated(name, words):
 def of_ours(name, rows):
     """The published name for one of ours; any other name as it is."""
     layer = LAYER.match(name)
-    if layer is None:
+    if layer is None or name in rows:
         return rows.get(name, name)
-    found = rows.get("{}" + name[layer.end() :])
-    return found.format(layer[0]) if found else name
+    for each in ("{}", "{+}"):
+        if found := rows.get(each + name[layer.end() :]):
+            return found.replace(each, layer[0])
+    return name

@@ -1,4 +1,4 @@
-"""Let a model go on writing from a beginning. Runs on NumPy alone."""
+"""Let a model of any version go on writing from a beginning. Runs on NumPy alone."""
 
 import argparse
 import math
@@ -6,12 +6,15 @@ import math
 import numpy as np
 
 from rwkv_book import checkpoint
-from rwkv_book.commands.models import find_model
-from rwkv_book.rwkv4 import minimal
+from rwkv_book.commands.models import find_model, minimal_of
 from rwkv_book.text import END_OF_TEXT, tokenizers
 
 FAILURES = (checkpoint.CheckpointError, tokenizers.TokenizerError)
 WHOLE = "a whole number, 0 or more"
+# How G1 models were shown a conversation: they go on where the assistant's turn begins.
+# Source: RWKV7-G1x-templates.txt in github.com/BlinkDL/RWKV-LM.
+TURN = "User: {}\n\nAssistant:"
+CHATS = {"plain": TURN, "think": f"{TURN} <think", "quick": f"{TURN} <think>\n</think"}
 # Some files have more rows than their tokenizer has tokens, up to a multiple of this:
 # 50,304 for 50,277. Nothing was ever learned about the rest.
 ROWS = 128
@@ -31,6 +34,12 @@ def add_options(parser):
         default="",
         metavar="TEXT",
         help="how the text begins (default: nothing, the beginning of a new text)",
+    )
+    parser.add_argument(
+        "--chat",
+        choices=CHATS,
+        help="the prompt is a question to a G1 model: answer it at once (plain), after "
+        "thinking aloud (think), or without (quick)",
     )
     parser.add_argument(
         "--length",
@@ -64,8 +73,8 @@ def add_options(parser):
         "--tokenizer",
         default="bytes",
         metavar="PATH",
-        help="bytes; or a file: 20B_tokenizer.json for the official Pile models, "
-        "rwkv_vocab_v20230424.txt for World models (default: bytes)",
+        help="bytes; world, for World and G1 models; or a file: 20B_tokenizer.json for "
+        "the official Pile models, rwkv_vocab_v20230424.txt for World (default: bytes)",
     )
 
 
@@ -91,9 +100,10 @@ def run(chosen):
     scores that are no numbers.
     """
     params = checkpoint.load(find_model(chosen.model))
+    minimal = minimal_of(params)
     tokens = tokenizers.load(chosen.tokenizer)
     check_vocabulary(chosen, tokens.vocabulary, len(params["head.weight"]))
-    prompt, stream = tokens.encode(chosen.prompt), tokens.stream()
+    prompt, stream = tokens.encode(beginning(chosen)), tokens.stream()
     state = minimal.initial_state(params)
     with np.errstate(all="ignore"):  # what overflows shows in the logits
         for token in prompt or [END_OF_TEXT]:
@@ -113,6 +123,13 @@ def run(chosen):
             print(stream.push(token), end="", flush=True)
             logits, state = minimal.step(token, state, params)
     print(stream.flush())
+
+
+def beginning(chosen):
+    """The prompt as it is, or as a question in a conversation."""
+    if chosen.chat is None:
+        return chosen.prompt
+    return CHATS[chosen.chat].format(chosen.prompt.strip())
 
 
 def check_vocabulary(chosen, known, rows):

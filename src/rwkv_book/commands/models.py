@@ -1,8 +1,19 @@
-"""Which file is meant by the name of a model on the command line."""
+"""Which file is meant by the name of a model on the command line, and what runs it."""
 
 from pathlib import Path
 
 from rwkv_book import checkpoint
+from rwkv_book.rwkv4 import minimal as rwkv4
+from rwkv_book.rwkv5 import minimal as rwkv5
+from rwkv_book.rwkv6 import minimal as rwkv6
+from rwkv_book.rwkv7 import minimal as rwkv7
+
+MINIMAL = {"4": rwkv4, "5.2": rwkv5, "6": rwkv6, "7": rwkv7}
+
+
+def minimal_of(params):
+    """The module that runs these weights token by token, whatever their version."""
+    return MINIMAL[checkpoint.version_of(params)]
 
 
 def find_model(name):

@@ -11,6 +11,7 @@ Bytes is for the book's own models, `load_20b` for the official Pile models and
 
 import ast
 import codecs
+import importlib.util
 import json
 import operator
 from pathlib import Path
@@ -169,14 +170,29 @@ class World(Tokenizer):
 
 
 def load(name):
-    """The tokenizer called `bytes`, or the one in a file, told by what is in it.
+    """The tokenizer called `bytes`, `world`, or the one in a file, told by its content.
 
+    `world` is the file that comes with the package `rwkv`, where that is installed.
     TokenizerError where there is no file, or neither of the two kinds in it.
     """
     if str(name) == "bytes":
         return Bytes()
+    if str(name) == "world":
+        name = world_file()
     content = content_of(name, f"{FILE_20B} or {FILE_WORLD}").lstrip()
     return load_20b(name) if content.startswith("{") else load_world(name)
+
+
+def world_file():
+    """The path of the World vocabulary in the package `rwkv`, without importing it."""
+    package = importlib.util.find_spec("rwkv")
+    for folder in (package and package.submodule_search_locations) or []:
+        if (path := Path(folder, FILE_WORLD)).is_file():
+            return path
+    raise TokenizerError(
+        f"world: the package rwkv, in which {FILE_WORLD} is, is not installed: "
+        f"pip install rwkv, or get the file from {WHERE} and give its path"
+    )
 
 
 def content_of(path, wanted):

@@ -1,5 +1,7 @@
 """Exercises of chapter 5, RWKV in 100 lines."""
 
+import reprlib
+
 import numpy as np
 
 from rwkv_book import checkpoint
@@ -7,6 +9,7 @@ from rwkv_book.exercises import exercise, pose
 from rwkv_book.exercises.answers import (
     NumberQuestion,
     OrderQuestion,
+    Wrong,
     around,
     result,
     wrong_unless,
@@ -99,15 +102,12 @@ def choose(answer):
     text, endings = "DUKE.\nMy noble lo", ("ve, good night.", "rd, good night.", "zq")
     watched = Watched(params)
     found = answer(text, list(endings), watched)
-    wrong_unless(found is not None, "The function returns nothing: return the costs.")
-    wrong_unless(
-        np.shape(found) == (3,), f"Three endings need three costs, not {found!r}."
-    )
+    found = three_costs(found, endings)
     right = costs(text, endings, params)
     first = int(np.argmax(~np.isclose(found, right, atol=1e-3)))
     hint = (
         f"The ending {endings[first]!r} costs {right[first]:.2f} nats, and you found "
-        f"{float(found[first]):.2f}. Per byte: -ln of the softmax, then step."
+        f"{found[first]:.2f}. Per byte: -ln of the softmax, then step."
     )
     result(found, right, usual_costs(text, endings, params, right), hint, same)
     most = 1 + len(text) + sum(map(len, endings))
@@ -120,8 +120,55 @@ def choose(answer):
     return f"{watched.steps} steps, and the model would go on with {best!r}."
 
 
+def three_costs(found, endings):
+    """What a reader's function gave back, as an array of three numbers."""
+    wrong_unless(found is not None, "The function returns nothing: return the costs.")
+    wrong_unless(
+        found not in endings if isinstance(found, str) else True,
+        f"That is the ending that you choose, {found!r}: return what each one costs.",
+    )
+    if isinstance(found, dict):
+        wrong_unless(
+            set(found) == set(endings), "A dictionary needs each ending as a key."
+        )
+        found = [found[ending] for ending in endings]
+    try:
+        found = np.array([float(cost) for cost in found])
+    except (TypeError, ValueError, RuntimeError):
+        raise Wrong(
+            "It should return a list of three costs, one number for each ending, and "
+            f"returns {reprlib.repr(found)}."
+        ) from None
+    wrong_unless(
+        len(found) == len(endings),
+        f"Three endings need three costs, and these are {len(found)}.",
+    )
+    wrong_unless(
+        np.isfinite(found).all(),
+        "A cost is not finite: take -ln p from the logits, as logsumexp minus the "
+        "logit, and no p can become 0.",
+    )
+    return found
+
+
 def usual_costs(text, endings, params, right):
     """The costs that usual mistakes give, each with its sentence."""
+    yield (
+        right / np.log(2),
+        "Those are bits, -log2 p: nats are asked for, with the natural logarithm.",
+    )
+    yield (
+        right / np.log(10),
+        "Those are logarithms with base 10: nats are asked for, -ln p.",
+    )
+    yield (
+        np.exp(-right),
+        "Those are probabilities, the products of all p: a cost is -ln of that.",
+    )
+    yield (
+        -right / np.log(2),
+        "The sign is turned, and these are bits: a cost in nats is -ln p, positive.",
+    )
     yield (
         right / [len(ending) for ending in endings],
         "Those are means over the bytes of an ending: the sum is asked for, the -ln p "
@@ -163,6 +210,29 @@ SLIPS = [
         "logits after the text.",
     ),
     (
+        {"scored": "after"},
+        "Each byte is scored by the logits that come after it has been read, and these "
+        "are about the next byte: score first, then step.",
+    ),
+    (
+        {"scored": "before"},
+        "Each byte is scored one step too early, by logits that have not seen the byte "
+        "before it: step with every byte, and score the next one with what comes out.",
+    ),
+    (
+        {"scored": "logits"},
+        "Those are sums of minus the logits: a logit becomes ln p when the logsumexp "
+        "of all logits is subtracted.",
+    ),
+    (
+        {"scored": "p"},
+        "Those are sums of p, or of 1 - p: the sum of -ln p is asked for.",
+    ),
+    (
+        {"last": -1},
+        "The last byte of each ending is missing.",
+    ),
+    (
         {"skip": 1},
         "The first byte of each ending is missing: its logits are those after the "
         "text.",
@@ -170,8 +240,18 @@ SLIPS = [
 ]
 
 
-def costs(text, endings, params, start=(END,), carry="nothing", again=(), skip=0):
-    """The sum of -ln p of each ending; what is carried over makes it a wrong one."""
+def costs(
+    text,
+    endings,
+    params,
+    start=(END,),
+    carry="nothing",
+    again=(),
+    scored="right",
+    skip=0,
+    last=None,
+):
+    """The sum of -ln p of each ending; what is not as it should be makes it wrong."""
     state = minimal.initial_state(params)
     for token in [*start, *text.encode()]:
         logits, state = minimal.step(token, state, params)
@@ -184,12 +264,23 @@ def costs(text, endings, params, start=(END,), carry="nothing", again=(), skip=0
             state = bookmark
         for token in again:
             logits, state = minimal.step(token, state, params)
-        nats = []
-        for token in ending.encode():
-            nats.append(np.logaddexp.reduce(logits.astype(float)) - logits[token])
+        seen, tokens = [logits], [*ending.encode()]
+        for token in tokens:
             logits, state = minimal.step(token, state, params)
-        found.append(sum(nats[skip:]))
+            seen.append(logits)
+        used = {"after": seen[1:], "before": [seen[0], *seen[:-2]]}
+        nats = [
+            cost(logits.astype(float), token, scored)
+            for logits, token in zip(used.get(scored, seen[:-1]), tokens, strict=True)
+        ]
+        found.append(sum(nats[skip:last]))
     return np.array(found)
+
+
+def cost(logits, token, scored):
+    """-ln p of a token, or what one takes for it."""
+    nats = np.logaddexp.reduce(logits) - logits[token]
+    return {"logits": -logits[token], "p": np.exp(-nats)}.get(scored, nats)
 
 
 def shuffled():
@@ -212,3 +303,142 @@ pose(
         praise="No other order reads as well: a loss checks every weight at once.",
     ),
 )
+
+
+SCORES = np.array([3.0, 1.0, 2.0, -1.0, 2.9, 0.0])
+TEMPERATURE, LEAST = 2.0, 0.3
+
+
+@exercise("05.5")
+def cut_the_tail(answer):
+    """Probabilities after the temperature and the cut at a share of the largest."""
+    wrong_unless(
+        callable(answer), "It should be a function: logits, temperature, least."
+    )
+    given = SCORES.copy()
+    found = probabilities(answer(given, TEMPERATURE, LEAST), len(SCORES))
+    wrong_unless(
+        np.array_equal(given, SCORES),
+        "Your function changes the logits that it is given: work on a copy.",
+    )
+    right = min_p(SCORES, TEMPERATURE, LEAST)
+    hint = (
+        f"Of the scores {SCORES.tolist()}, at temperature {TEMPERATURE:g} and least "
+        f"{LEAST:g}, it gives {np.round(found, 2).tolist()} and should give "
+        f"{np.round(right, 2).tolist()}."
+    )
+    result(found, right, usual_cuts(SCORES, TEMPERATURE, LEAST), hint, close)
+    loud = probabilities(answer(300 * SCORES + 100, 1.0, LEAST), len(SCORES))
+    wrong_unless(
+        np.isfinite(loud).all(),
+        "Right for small scores; for a score of 1,000 it gives NaN: subtract the "
+        "largest score before you take exp.",
+    )
+    even = probabilities(answer(np.zeros(4), 1.0, 1.0), 4)
+    wrong_unless(
+        close(even, np.full(4, 0.25)),
+        "Right, but for a tie: four equal scores and least 1 should keep all four, as "
+        "each is at least as likely as the likeliest.",
+    )
+    return (
+        f"{np.count_nonzero(right)} of {len(SCORES)} are kept here; where all are "
+        "alike, all would be."
+    )
+
+
+def close(found, wanted):
+    return found.shape == wanted.shape and np.allclose(found, wanted, atol=1e-4)
+
+
+def probabilities(found, count):
+    """What a reader's function gave back, as an array (count,)."""
+    wrong_unless(found is not None, "The function returns nothing: return an array.")
+    try:
+        found = np.asarray(found, dtype=float).squeeze()
+    except (TypeError, ValueError, RuntimeError):
+        raise Wrong(
+            f"It should return an array of {count} probabilities, one for each token."
+        ) from None
+    wrong_unless(
+        found.ndim != 0,
+        "That is one number, such as the token drawn: return the probabilities (V,).",
+    )
+    wrong_unless(
+        found.shape == (count,),
+        f"{count} scores need {count} probabilities, and these are {found.size}: a "
+        "token that is cut stays in its place, with probability 0.",
+    )
+    return found
+
+
+def min_p(logits, temperature, least, warm_first=True):
+    """The probabilities with which to draw, (V,)."""
+    warmed = np.exp((logits - logits.max()) / temperature)
+    judged = warmed if warm_first else np.exp(logits - logits.max())
+    kept = np.where(judged >= least, warmed, 0)
+    return kept / kept.sum()
+
+
+def usual_cuts(logits, temperature, least):
+    """The probabilities that usual mistakes give, each with its sentence."""
+    right = min_p(logits, temperature, least)
+    whole = min_p(logits, temperature, 0)
+    yield (
+        np.where(right > 0, whole, 0),
+        "The right tokens are cut, but the rest add up to less than 1: divide by their "
+        "sum.",
+    )
+    yield whole, "Nothing is cut: these are the probabilities after the temperature."
+    yield (
+        min_p(logits, 1.0, least),
+        "The temperature does nothing: divide the scores by it before the cut.",
+    )
+    yield (
+        min_p(logits, 1 / temperature, least),
+        "The temperature works the other way round: divide the scores by it, don't "
+        "multiply.",
+    )
+    yield (
+        min_p(logits, temperature, least, warm_first=False),
+        "The cut comes before the temperature: warm the scores first, then cut.",
+    )
+    cold = min_p(logits, 1.0, least)
+    yield (
+        cold ** (1 / temperature),
+        "Cut, then warmed, and not divided by the sum: temperature first, then cut.",
+    )
+    for cut, sentence in (
+        (
+            whole >= least,
+            "The cut is made at probability `least` itself: a token is kept when it is "
+            "at least `least` times as likely as the *likeliest* one.",
+        ),
+        (
+            logits >= least * logits.max(),
+            "The cut compares scores: compare probabilities, or their exp.",
+        ),
+        (
+            whole < least * whole.max(),
+            "The cut is turned round: the likely tokens are gone.",
+        ),
+        (
+            nucleus(whole, least),
+            "That is top-p: the fewest tokens that together reach a share. Min-p "
+            "compares each token with the likeliest one.",
+        ),
+    ):
+        kept = np.where(cut, whole, 0)
+        yield kept / max(kept.sum(), 1e-9), sentence
+        yield kept, sentence + " (And the rest should add up to 1.)"
+    yield (
+        np.sort(right)[::-1],
+        "These are the right numbers, sorted: each belongs in its token's place.",
+    )
+
+
+def nucleus(whole, share):
+    """Which tokens top-p keeps."""
+    order = np.argsort(-whole, kind="stable")
+    kept = np.zeros(len(whole), bool)
+    kept[order[: 1 + np.searchsorted(whole[order].cumsum(), share)]] = True
+    return kept

@@ -189,6 +189,7 @@ ANSWERS = [
         (lambda *a: choose(*a) / np.log(10), "base 10"),
         (lambda *a: np.exp(-choose(*a)), "Those are probabilities"),
         (lambda *a: np.add(choose(*a), [0, 0, np.inf]), "A cost is not finite"),
+        (lambda *a: np.zeros(3), "All costs are 0"),
         (lambda *a: choose(*a, scored="after"), "score first, then step"),
         (lambda *a: choose(*a, scored="before"), "one step too early"),
         (lambda *a: choose(*a, scored="logits"), "sums of minus the logits"),

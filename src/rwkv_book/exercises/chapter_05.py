@@ -1,6 +1,7 @@
 """Exercises of chapter 5, RWKV in 100 lines."""
 
 import reprlib
+from functools import cache
 
 import numpy as np
 
@@ -68,14 +69,14 @@ pose(
             3: "That is one layer; each of the four looks back from where the one "
             "below it has looked.",
             4: "One step a layer is too few: each has two token shifts, and the weight "
-            "of the token before the newest has not faded yet.",
-            8: "You counted the two token shifts of each layer. But in WKV the token "
-            "right before the newest has weight exp(k), with no decay in it: one more.",
+            "of the previous token has not faded yet.",
+            8: "You counted the two token shifts of each layer. But in WKV the "
+            "previous token has weight exp(k), with no decay in it: one more.",
             13: "That is how many bytes matter; the newest is 0 back.",
         },
         hint="{answer:g} it is not: count one layer, then stack.",
-        praise="Three steps a layer, one of them through WKV itself: the token before "
-        "the newest counts in full, whatever the decay.",
+        praise="Three steps a layer, one of them through WKV itself: the previous "
+        "token counts in full, whatever the decay.",
     ),
 )
 
@@ -94,29 +95,30 @@ def same(found, wanted):
     return np.allclose(found, wanted, atol=1e-3)
 
 
+TEXT = "DUKE.\nMy noble lo"
+ENDINGS = ("ve, good night.", "rd, good night.", "zq")
+
+
 @exercise("05.3")
 def choose(answer):
     """The cost of each ending after one reading of the text."""
     wrong_unless(callable(answer), "It should be a function: text, endings, params.")
-    params = checkpoint.load(checkpoint.shipped())
-    text, endings = "DUKE.\nMy noble lo", ("ve, good night.", "rd, good night.", "zq")
-    watched = Watched(params)
-    found = answer(text, list(endings), watched)
-    found = three_costs(found, endings)
-    right = costs(text, endings, params)
+    watched = Watched(checkpoint.load(checkpoint.shipped()))
+    found = three_costs(answer(TEXT, list(ENDINGS), watched), ENDINGS)
+    right = costs_of()
     first = int(np.argmax(~np.isclose(found, right, atol=1e-3)))
     hint = (
-        f"The ending {endings[first]!r} costs {right[first]:.2f} nats, and you found "
+        f"The ending {ENDINGS[first]!r} costs {right[first]:.2f} nats, and you found "
         f"{found[first]:.2f}. Per byte: -ln of the softmax, then step."
     )
-    result(found, right, usual_costs(text, endings, params, right), hint, same)
-    most = 1 + len(text) + sum(map(len, endings))
+    result(found, right, usual_costs(right), hint, same)
+    most = 1 + len(TEXT) + sum(map(len, ENDINGS))
     wrong_unless(
         watched.steps <= most,
         f"The costs are right, and took {watched.steps} steps where {most} do: read "
         "the text once, and keep its logits and its state.",
     )
-    best = endings[int(np.argmin(found))]
+    best = ENDINGS[int(np.argmin(found))]
     return f"{watched.steps} steps, and the model would go on with {best!r}."
 
 
@@ -150,10 +152,16 @@ def three_costs(found, endings):
         "A cost is not finite: take -ln p from the logits, as logsumexp minus the "
         "logit, and no p can become 0.",
     )
+    wrong_unless(found.any(), "All costs are 0: add up -ln p over the bytes.")
+    likely = (found > 0) & np.isclose(-np.log(np.maximum(found, 1e-300)), costs_of())
+    wrong_unless(
+        not likely.all(),
+        "Those are probabilities, the products of all p: a cost is -ln of that.",
+    )
     return found
 
 
-def usual_costs(text, endings, params, right):
+def usual_costs(right):
     """The costs that usual mistakes give, each with its sentence."""
     yield (
         right / np.log(2),
@@ -164,29 +172,33 @@ def usual_costs(text, endings, params, right):
         "Those are logarithms with base 10: nats are asked for, -ln p.",
     )
     yield (
-        np.exp(-right),
-        "Those are probabilities, the products of all p: a cost is -ln of that.",
-    )
-    yield (
         -right / np.log(2),
         "The sign is turned, and these are bits: a cost in nats is -ln p, positive.",
     )
     yield (
-        right / [len(ending) for ending in endings],
+        right / [len(ending) for ending in ENDINGS],
         "Those are means over the bytes of an ending: the sum is asked for, the -ln p "
         "of the whole ending.",
     )
     yield -right, "The sign is turned: a cost is -ln p, positive."
-    for changes, sentence in SLIPS:
-        yield costs(text, endings, params, **changes), sentence
+    for place, (_, sentence) in enumerate(SLIPS):
+        yield costs_of(place), sentence
+    params = checkpoint.load(checkpoint.shipped())
     yield (
-        right + costs("", [text], params),
+        right + costs("", [TEXT], params),
         "That is what the text costs, too: only the endings are asked for.",
     )
     yield (
-        costs("", endings, params),
+        costs("", ENDINGS, params),
         "These are the costs of the endings without the text before them.",
     )
+
+
+@cache
+def costs_of(slip=None):
+    """The right costs, or those of one of SLIPS."""
+    changes = {} if slip is None else SLIPS[slip][0]
+    return costs(TEXT, ENDINGS, checkpoint.load(checkpoint.shipped()), **changes)
 
 
 SLIPS = [
@@ -228,7 +240,7 @@ SLIPS = [
     ),
     (
         {"scored": "p"},
-        "Those are sums of p, or of 1 - p: the sum of -ln p is asked for.",
+        "Those are sums of p: the sum of -ln p is asked for.",
     ),
     (
         {"last": -1},

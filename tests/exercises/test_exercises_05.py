@@ -132,7 +132,7 @@ ANSWERS = [
         (2 * V * C + 13 * C**2 * L + C * (9 * L + 4), "Two vectors a layer"),
         (2 * V * C + (13 * C**2 + 15 * C) * L, "there once, not in every layer"),
         (RIGHT + 512, "Nearly: the millions are right"),
-        (169_342_464, "169,342,464 it is not"),
+        (169_342_464, "It is not 169,342,464"),
     ),
     *of(
         "05.2",
@@ -144,7 +144,7 @@ ANSWERS = [
         (4, "One step a layer is too few"),
         (8, "with no decay in it: one more"),
         (13, "the newest is 0 back"),
-        (40, "40 it is not"),
+        (40, "It is not 40"),
     ),
     *of(
         "05.3",

@@ -31,8 +31,8 @@ pose(
         mistakes={
             PARAMETERS - V * C: "Embedding and head are two tables: RWKV-4 shares "
             "nothing.",
-            PARAMETERS - C**2 * L: "A matrix of C² is missing in each layer: has "
-            "channel mixing got its receptance, time mixing its output?",
+            PARAMETERS - C**2 * L: "A matrix of C² is missing in each layer: did "
+            "you count channel mixing's receptance, time mixing's output?",
             PARAMETERS - 2 * C: "One norm outside the layers is missing: there is one "
             "after the embedding and one before the head.",
             PARAMETERS - 4 * C: "The two norms outside the layers are missing.",
@@ -50,7 +50,7 @@ pose(
             around(430e6, absolute=5e5): "Nearly: the millions are right, so check the "
             "vectors, C(11L + 4).",
         },
-        hint="{answer:,.0f} it is not. Count matrices first: 13C² a layer, and two of "
+        hint="It is not {answer:,.0f}. Count matrices first: 13C² a layer, and two of "
         "VC.",
         praise=f"{PARAMETERS:,}, and 2 bytes of each make a file of "
         f"{PARAMETERS * 2 / 1e6:.0f} MB.",
@@ -64,7 +64,7 @@ pose(
             0: "Even with total decay a layer sees more than the newest token: think "
             "of x_time and x_channel in the state.",
             1: "That is one token shift alone. There are two in each layer, and layers "
-            "stand on each other.",
+            "stand on top of each other.",
             2: "That is the token shifts of one layer; there are four layers.",
             3: "That is one layer; each of the four looks back from where the one "
             "below it has looked.",
@@ -74,7 +74,7 @@ pose(
             "previous token has weight exp(k), with no decay in it: one more.",
             13: "That is how many bytes matter; the newest is 0 back.",
         },
-        hint="{answer:g} it is not: count one layer, then stack.",
+        hint="It is not {answer:g}: count one layer, then stack.",
         praise="Three steps a layer, one of them through WKV itself: the previous "
         "token counts in full, whatever the decay.",
     ),

@@ -1,6 +1,7 @@
 """Chapter 5's checks: the right answer passes, each usual mistake hears its name."""
 
 import numpy as np
+import torch
 from helpers.exercises import all_heard, of, told
 
 from rwkv_book import checkpoint
@@ -57,6 +58,55 @@ def test_the_matrices_without_names_are_those_of_the_layer():
 
 ORDER = chapter_05.shuffled()
 
+
+def min_p(logits, temperature, least):
+    return chapter_05.min_p(np.asarray(logits), temperature, least)
+
+
+def whole(logits, temperature, least):
+    return min_p(logits, temperature, 0)
+
+
+def by_softmax(logits, temperature, least):
+    p = torch.tensor(logits / temperature).softmax(0)
+    p = torch.where(p >= least * p.max(), p, 0)
+    return p / p.sum()
+
+
+def changing(logits, temperature, least):
+    logits /= temperature
+    return min_p(logits, 1, least)
+
+
+def cut_then_warmed(logits, temperature, least):
+    return min_p(logits, 1, least) ** (1 / temperature)
+
+
+def keeping(cut, divide=True):
+    """Another rule for what is kept: cut(probabilities, logits, least)."""
+
+    def answer(logits, temperature, least):
+        p = whole(logits, temperature, least)
+        p = np.where(cut(p, logits, least), p, 0)
+        return p / p.sum() if divide else p
+
+    return answer
+
+
+@np.errstate(over="ignore", invalid="ignore")
+def overflowing(logits, temperature, least):
+    weights = np.exp(logits / temperature)
+    weights[weights < least * weights.max()] = 0
+    return weights / weights.sum()
+
+
+@np.errstate(invalid="ignore")
+def without_ties(logits, temperature, least):
+    p = whole(logits, temperature, least)
+    p = np.where(p > least * p.max(), p, 0)
+    return p / p.sum()
+
+
 ANSWERS = [
     *of(
         "05.1",
@@ -82,7 +132,7 @@ ANSWERS = [
         (2 * V * C + 13 * C**2 * L + C * (9 * L + 4), "Two vectors a layer"),
         (2 * V * C + (13 * C**2 + 15 * C) * L, "there once, not in every layer"),
         (RIGHT + 512, "Nearly: the millions are right"),
-        (169_342_464, "169,342,464 it is not"),
+        (169_342_464, "It is not 169,342,464"),
     ),
     *of(
         "05.2",
@@ -94,7 +144,7 @@ ANSWERS = [
         (4, "One step a layer is too few"),
         (8, "with no decay in it: one more"),
         (13, "the newest is 0 back"),
-        (40, "40 it is not"),
+        (40, "It is not 40"),
     ),
     *of(
         "05.3",
@@ -123,6 +173,28 @@ ANSWERS = [
             "The ending 've, good night.' costs",
         ),
         (lambda *a: choose(*a)[:2], "Three endings need three costs"),
+        (lambda *a: torch.tensor(choose(*a)), "Right."),
+        (lambda *a: [torch.tensor(cost) for cost in choose(*a)], "Right."),
+        (lambda *a: tuple(np.float32(choose(*a))), "Right."),
+        (lambda *a: choose(*a)[:, None], "Right."),
+        (lambda *a: dict(zip(a[1], choose(*a), strict=True)), "Right."),
+        (lambda *a: (cost for cost in choose(*a)), "Right."),
+        (lambda *a: dict(enumerate(choose(*a))), "needs each ending as a key"),
+        (lambda *a: a[1][1], "That is the ending that you choose"),
+        (lambda *a: "the second", "a list of three costs"),
+        (lambda *a: 1, "a list of three costs"),
+        (lambda *a: np.argsort(choose(*a)), "Per byte: -ln of the softmax"),
+        (lambda *a: choose(*a) / np.log(2), "Those are bits"),
+        (lambda *a: -choose(*a) / np.log(2), "and these are bits"),
+        (lambda *a: choose(*a) / np.log(10), "base 10"),
+        (lambda *a: np.exp(-choose(*a)), "Those are probabilities"),
+        (lambda *a: np.add(choose(*a), [0, 0, np.inf]), "A cost is not finite"),
+        (lambda *a: np.zeros(3), "All costs are 0"),
+        (lambda *a: choose(*a, scored="after"), "score first, then step"),
+        (lambda *a: choose(*a, scored="before"), "one step too early"),
+        (lambda *a: choose(*a, scored="logits"), "sums of minus the logits"),
+        (lambda *a: choose(*a, scored="p"), "Those are sums of p"),
+        (lambda *a: choose(*a, last=-1), "The last byte of each ending is missing"),
         (lambda *a: choose(*a) + 1, "Per byte: -ln of the softmax"),
         (lambda *a: None, "returns nothing"),
         (7, "It should be a function"),
@@ -137,6 +209,42 @@ ANSWERS = [
         (["key"] * 4, "each of these names once"),
         (4, "each of these names once"),
         ({"key": 1}, "each of these names once"),
+    ),
+    *of(
+        "05.5",
+        (min_p, "Right. 6 of 7 are kept here"),
+        (lambda *a: torch.tensor(min_p(*a)), "Right."),
+        (lambda *a: min_p(*a).tolist(), "Right."),
+        (lambda *a: min_p(*a)[None], "Right."),
+        (lambda *a: np.float32(min_p(*a)), "Right."),
+        (by_softmax, "Right."),
+        (7, "It should be a function"),
+        (lambda *a: None, "returns nothing"),
+        (lambda *a: "all", "an array of 7 probabilities"),
+        (lambda *a: 4, "such as the token drawn"),
+        (lambda *a: min_p(*a)[min_p(*a) > 0], "a token that is cut stays"),
+        (changing, "changes the logits"),
+        (lambda *a: np.where(min_p(*a) > 0, whole(*a), 0), "add up to less than 1"),
+        (lambda *a: whole(*a), "Nothing is cut"),
+        (lambda z, t, least: min_p(z, 1, least), "The temperature does nothing"),
+        (lambda z, t, least: min_p(z, 1 / t, least), "the other way round"),
+        (lambda *a: chapter_05.min_p(*a, warm_first=False), "cut comes before"),
+        (cut_then_warmed, "Cut, then warmed"),
+        (keeping(lambda p, z, least: p >= least), "made at probability `least` itself"),
+        (keeping(lambda p, z, least: z >= least * z.max()), "compares scores"),
+        (keeping(lambda p, z, least: p < least * p.max()), "turned round"),
+        (
+            keeping(lambda p, z, least: chapter_05.nucleus(p, least)),
+            "That is top-p",
+        ),
+        (
+            keeping(lambda p, z, least: p >= least, divide=False),
+            "(And the rest should add up to 1.)",
+        ),
+        (lambda *a: np.sort(min_p(*a))[::-1], "the right numbers, sorted"),
+        (lambda *a: np.full(len(a[0]), 1 / len(a[0])), "Of the scores"),
+        (overflowing, "it gives NaN"),
+        (without_ties, "four equal scores"),
     ),
 ]
 

@@ -300,10 +300,38 @@ def test_branches_share_their_past():
     assert found == [[7, 8, 9, 1], [7, 8, 9, 2], 3, 4]
 
 
+# What stands there first.
+
+
+def test_the_recorded_text_is_what_the_modules_write():
+    recorded = (MODULES / "first.js").read_text("utf-8")
+    again = subprocess.run(
+        [NODE, ROOT / "tools" / "site" / "playground_first.mjs"],
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    found, wanted = (
+        {
+            name: np.array(json.loads(f"[{value}]".replace("],\n", "],")))
+            for name, value in re.findall(r"^  (\w+): ([^:]+),$", text, re.MULTILINE)
+        }
+        for text in (recorded, again)
+    )
+    assert set(found) == set(wanted) >= {"tokens", "shares", "logits", "read"}
+    for name, values in wanted.items():
+        np.testing.assert_allclose(found[name], values, rtol=0.06, atol=0.02)
+    np.testing.assert_array_equal(found["tokens"], wanted["tokens"])
+    assert bytes(found["tokens"][0].tolist()).startswith(b"ROMEO:\n")
+    np.testing.assert_allclose(found["shares"][0].sum(1), 1, atol=0.02)
+
+
 # The page, in a browser.
 
 in_browser = pytest.mark.browser
 PAGE = "book/playground.html"
+# How many tokens the model has read or written: 0 while a recorded text stands there.
+TOKENS = "Number(document.querySelector('#playground').dataset.tokens)"
 
 
 @pytest.fixture(scope="module")
@@ -351,9 +379,7 @@ class Play:
         for _ in range(count):
             before = self.length()
             self["step"].click()
-            self.page.wait_for_function(
-                "n => Number(document.querySelector('#pg-look').max) > n", arg=before
-            )
+            self.page.wait_for_function(f"n => {TOKENS} > n", arg=before)
         return self.text()
 
     def run(self, tokens):
@@ -361,18 +387,14 @@ class Play:
         self["pace"].select_option("0")
         self["run"].click()
         self.page.wait_for_function(
-            "n => Number(document.querySelector('#pg-look').max) >= n",
+            f"n => {TOKENS} >= n",
             arg=tokens,
             timeout=60_000,
         )
         self.press("run", "Paused")
 
     def length(self):
-        return (
-            int(self["look"].get_attribute("max"))
-            if self["next"].locator("li").count()
-            else 0
-        )
+        return self.page.evaluate(TOKENS)
 
     def text(self):
         spans = self["text"].locator("span:not(.pg-waiting)")
@@ -417,6 +439,27 @@ def test_logits_in_chromium_equal_those_of_minimal(play, params):
 
 
 @in_browser
+def test_a_recorded_text_stands_there_and_nothing_is_fetched(play):
+    playing = play()
+    asked = []
+    playing.page.on("request", lambda request: asked.append(request.url))
+    text = playing.text()
+    assert text.startswith("ROMEO:\nIs the night so long") and playing.length() == 0
+    assert playing["next"].locator("li").count() == 12
+    for layer in range(4):
+        playing["layers"].get_by_label(f"layer {layer}").check()
+    playing["text"].locator("span").nth(6).click()
+    assert "token 7 of" in playing["look-is"].inner_text()
+    for name in ("append", "rewind", "branch"):
+        assert playing[name].is_disabled()
+    assert asked == [] and playing.page.problems == []
+    playing["run"].click()
+    playing.page.wait_for_function(f"{TOKENS} >= {len(text)}", timeout=60_000)
+    playing.press("run", "Paused")
+    assert playing.text().startswith(text)  # the same seed writes it again
+
+
+@in_browser
 def test_the_page_writes_what_minimal_writes(play, params):
     playing = play()
     playing.start("ROMEO:\n", temperature=0)
@@ -432,7 +475,7 @@ def test_run_pause_rewind_and_branch(play):
         assert playing[name].is_disabled()
     playing["pace"].select_option("40")
     playing["run"].click()  # reads the prompt first
-    playing.page.wait_for_function("document.querySelector('#pg-look').max > 50")
+    playing.page.wait_for_function(f"{TOKENS} > 50")
     assert playing["run"].inner_text() == "Pause"
     playing.press("run", r"Paused after \d+ tokens")
     assert playing["run"].inner_text() == "Run"
@@ -593,7 +636,7 @@ def test_the_keyboard_is_enough(play):
     assert found == [f"pg-{name}" for name in order]
     playing["run"].focus()
     keyboard.press("Enter")
-    playing.page.wait_for_function("document.querySelector('#pg-look').max > 40")
+    playing.page.wait_for_function(f"{TOKENS} > 40")
     keyboard.press("Space")
     playing.wait("Paused")
 

@@ -3,6 +3,7 @@
 
 import { WEIGHTS } from "./beside.js";
 import { drawBars, LayerPicture, PAST } from "./draw.js";
+import { FIRST } from "./first.js";
 import { halfLife, listening } from "./listening.js";
 import { Model } from "./model.js";
 import { chance, choose, distribution } from "./sample.js";
@@ -25,7 +26,7 @@ const size = (bytes) =>
 const here = {
   model: null, // and what it said of itself: layers, parameters, readingTime, state
   about: null,
-  branches: [], // each a name, a seed and the last node of its text
+  branches: [recorded()], // each a name, a seed and the last node of its text
   current: 0,
   turn: 0, // goes up with every command: what an older one still does is dropped
   busy: false, // a command is at work, other than writing on and on: no other begins
@@ -38,6 +39,16 @@ const here = {
 
 const branch = () => here.branches[here.current];
 const place = () => here.pointed ?? here.looked ?? branch().node.length - 1;
+
+// The text that stands here before a model has been fetched: nodes without states.
+function recorded() {
+  const node = FIRST.tokens.reduce(
+    (last, token, at) => extend(last, token, {}, at >= FIRST.read),
+    beginning(null),
+  );
+  node.logits = FIRST.logits;
+  return { name: "A", seed: FIRST.seed, node, recorded: true };
+}
 
 function say(sentence, kind = "") {
   element("status").textContent = sentence;
@@ -66,7 +77,7 @@ async function ready() {
     return false;
   }
   say("");
-  setUpLayers();
+  setUpPictures();
   return true;
 }
 
@@ -101,7 +112,7 @@ function command(action, begins = true) {
     Object.assign(here, { busy: true, running: false });
     try {
       if (!(await ready())) return;
-      if (begins && !here.branches.length) await startOver(turn);
+      if (begins && branch().recorded) await startOver(turn);
       if (turn === here.turn) await action(turn, wasRunning);
     } catch (error) {
       say(`That went wrong: ${error.message}. Start over with the prompt.`, "error");
@@ -216,13 +227,15 @@ function draw() {
   element("run").textContent = here.running ? "Pause" : "Run";
   element("temperature-is").value = (+element("temperature").value).toFixed(2);
   element("top-p-is").value = (+element("top-p").value).toFixed(2);
-  if (!here.branches.length || !branch().node.length) return;
   const nodes = path(branch().node);
+  const isRecorded = Boolean(branch().recorded);
+  document.getElementById("playground").dataset.tokens = isRecorded ? 0 : nodes.length;
+  if (!nodes.length) return;
   const at = here.looked !== null;
   element("rewind").textContent = at ? "Rewind to here" : "Rewind";
   element("branch").textContent = at ? "Branch here" : "Branch";
-  element("rewind").disabled = nodes.length < 2;
-  element("append").disabled = element("branch").disabled = false;
+  element("rewind").disabled = isRecorded || nodes.length < 2;
+  element("append").disabled = element("branch").disabled = isRecorded;
   drawText(nodes);
   drawNext(nodes.at(-1));
   drawWeights(nodes);
@@ -283,7 +296,7 @@ function drawNext(node) {
 }
 
 // Weights of long texts take a while: while tokens arrive, at most a tenth of the time.
-let weights = { of: null, layers: [], restUntil: 0 };
+let weights = { of: branch().node, layers: FIRST.shares, restUntil: 0 };
 function drawWeights(nodes) {
   const now = performance.now();
   if (weights.of !== nodes.at(-1) && (!hurried() || now > weights.restUntil)) {
@@ -296,7 +309,7 @@ function drawWeights(nodes) {
   drawShares(nodes);
 }
 
-// From a share of 0.1 % or less, 0, to a share of 1: a third for every factor of 10.
+// From a share of 0.1 % or less, 0, to a share of 1: 10 times as much is a third more.
 const logarithmic = (share) => Math.max(0, 1 + Math.log10(share) / 3);
 
 function shade() {
@@ -326,7 +339,7 @@ function drawShares(nodes) {
   element("look-is").value = text;
   const shares = weights.layers.map((layer) => layer[at] ?? 0);
   const rows = shares.map((share, layer) => ({
-    name: `layer ${layer + 1}`,
+    name: `layer ${layer}`,
     share: logarithmic(share),
     number: percent(share),
   }));
@@ -334,8 +347,9 @@ function drawShares(nodes) {
   const spoken = rows.map((row) => `${row.name} ${row.number}`).join(", ");
   slider.setAttribute("aria-valuetext", `${text}: ${spoken}`);
   element("look-note").textContent =
-    "Mean over the channels of each layer; a third of a bar is a factor of 10. If all " +
-    `were heard alike, each would have ${percent(1 / nodes.length)}.`;
+    "Mean over the channels of each layer. A full bar is the whole average, two thirds " +
+    "of a bar a tenth of it, one third a hundredth. If all were heard alike, each would " +
+    `have ${percent(1 / nodes.length)}.`;
   for (const marked of document.querySelectorAll("#pg-text .pg-looked")) {
     marked.classList.remove("pg-looked");
   }
@@ -346,6 +360,7 @@ function drawShares(nodes) {
 
 let pictures = [];
 function drawState(nodes) {
+  if (branch().recorded) return;
   const style = getComputedStyle(element("state"));
   const colours = ["--pg-minus", "--pg-plus"].map((name) =>
     style.getPropertyValue(name).match(/\w\w/g).map((digits) => parseInt(digits, 16)));
@@ -355,8 +370,7 @@ function drawState(nodes) {
 }
 
 function drawCost(nodes) {
-  const layers = here.about.layers.length;
-  const channels = here.about.layers[0].bonus.length;
+  const { layers, channels } = FIRST;
   const state = 5 * 4 * channels * layers;
   const cache = 2 * 2 * channels * layers * nodes.length;
   const most = Math.max(state, cache);
@@ -374,6 +388,7 @@ function drawCost(nodes) {
   if (arrivals.length > 2) {
     element("rate").textContent = ((arrivals.length - 1) / seconds).toFixed(1);
   }
+  if (!took.length) return;
   const middle = [...took].sort((a, b) => a - b)[took.length >> 1];
   const megabytes = (4 * here.about.parameters) / 1e6;
   const perSecond = (milliseconds) => `${Math.round(1000 / milliseconds)} a second`;
@@ -411,14 +426,18 @@ function radio(group, value, onChoice) {
   return label;
 }
 
-function setUpLayers() {
-  pictures = here.about.layers.map(({ decayRate }, layer) => {
+function setUpChoice() {
+  for (let layer = 0; layer < FIRST.layers; layer++) {
     const option = radio("pg-layer", layer, () => (shade(), drawSoon()));
-    option.querySelector("span").textContent = ` layer ${layer + 1}`;
+    option.querySelector("span").textContent = ` layer ${layer}`;
     option.querySelector("input").checked = layer === 0;
     element("layers").append(option);
-    element("layers").hidden = false;
+  }
+  element("layers").hidden = false;
+}
 
+function setUpPictures() {
+  pictures = here.about.layers.map(({ decayRate }, layer) => {
     const lives = Float32Array.from(decayRate, halfLife).sort();
     const [quick, middle, slow] = [0.05, 0.5, 0.95].map((part) => {
       const life = lives[Math.floor(part * lives.length)];
@@ -426,7 +445,7 @@ function setUpLayers() {
     });
     const figure = document.createElement("figure");
     figure.innerHTML = `
-      <figcaption>Layer ${layer + 1}</figcaption>
+      <figcaption>Layer ${layer}</figcaption>
       <div class="pg-strips">
         <div aria-hidden="true"><span>x_time</span><span>num / den</span>
           <span>log den</span><span>x_channel</span><span>num / den, before</span></div>
@@ -437,7 +456,7 @@ function setUpLayers() {
     const canvas = figure.querySelector("canvas");
     canvas.setAttribute(
       "aria-label",
-      `State of layer ${layer + 1}: ${decayRate.length} channels as columns of ` +
+      `State of layer ${layer}: ${decayRate.length} channels as columns of ` +
         `colour, with half-lives from ${quick} to ${slow} tokens. Quick ones flicker ` +
         "from token to token, slow ones stay as they are.",
     );
@@ -457,7 +476,7 @@ element("branch").addEventListener("click", command(split));
 element("temperature").addEventListener("input", drawSoon);
 element("top-p").addEventListener("input", drawSoon);
 element("seed").addEventListener("input", () => {
-  if (here.branches.length) branch().seed = +element("seed").value;
+  branch().seed = +element("seed").value;
   drawSoon();
 });
 element("look").addEventListener("input", (event) => look(event.target.value - 1));
@@ -478,4 +497,7 @@ new MutationObserver(drawSoon).observe(document.documentElement, {
 
 element("absent").remove();
 document.getElementById("playground").hidden = false;
+setUpChoice();
+say("A recorded text: no model has been fetched yet. Run writes it anew, here.");
 draw();
+shade();

@@ -1,5 +1,6 @@
 """What the models are asked, and what they are compared with.
 
+    clock        channels that follow a text's lines, and what happens without them
     contenders   what RWKV is compared with, at one size: to build, to load, to save
     evaluation   held-out text, read by rules that are the same for all
     recall       what a network still knows of a name that it read before

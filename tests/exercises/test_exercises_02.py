@@ -15,12 +15,12 @@ from rwkv_book.exercises.chapter_02 import loss_on_random_letters
 BYTES = 2 * 24 * 1024 * 1000 * 2
 
 
-def seen_by(ahead=0, upper=False):
+def seen_by(ahead=0, upper=False, divided=True):
     """An attention that sees tokens up to `ahead` later; negative: only older ones."""
 
     def my_attention(query, key, value):
         mask = torch.ones(len(query), len(query)).tril(ahead)
-        products = query @ key.T / math.sqrt(query.shape[1])
+        products = query @ key.T / (math.sqrt(query.shape[1]) if divided else 1)
         hidden = (mask.T if upper else mask) == 0
         return products.masked_fill(hidden, -torch.inf).softmax(1) @ value
 
@@ -116,6 +116,17 @@ def not_divided_by_the_sum(query, key, value):
     return (query @ key.T / 2).exp().tril() @ value
 
 
+def divided_by_columns(query, key, value):
+    """The sums of the rows, in the place of columns: keepdim is missing."""
+    weights = (query @ key.T / 2).exp().tril()
+    return weights / weights.sum(1) @ value
+
+
+def masked_by_a_product(query, key, value):
+    later = torch.ones(len(query), len(query)).triu(1)
+    return (query @ key.T / 2 + later * -torch.inf).softmax(1) @ value
+
+
 def less_one_maximum(query, key, value):
     """One maximum for all rows: some of them underflow to 0 / 0."""
     products = query @ key.T / 2
@@ -209,6 +220,24 @@ def end_to_end(query, key, value, cache):
         keys, values = torch.cat([cache[0], keys], 1), torch.cat([cache[1], values], 1)
     tokens = keys.view(-1, 4), values.view(-1, 4)
     return (tokens[0] @ query / 2).softmax(0) @ tokens[1], (keys, values)
+
+
+def as_lists(query, key, value, cache):
+    keys, values = cache or ([], [])
+    out, _ = step()(query, key, value, None)
+    return out, ([*keys, key], [*values, value])
+
+
+def as_arrays(query, key, value, cache):
+    """Right: NumPy's arrays, in and out."""
+    cache = cache and tuple(map(torch.from_numpy, cache))
+    out, new = step()(query, key, value, cache)
+    return out.numpy(), tuple(part.numpy() for part in new)
+
+
+def in_columns(query, key, value, cache):
+    out, new = step()(query, key, value, cache and tuple(part.T for part in cache))
+    return out, tuple(part.T for part in new)
 
 
 def in_place(query, key, value, cache):
@@ -356,6 +385,12 @@ ANSWERS = [
         (clipped, "wrong for those of thousands"),
         (masked_with(-1e3), "later tokens shine through"),
         (lambda query, key, value: value, "token 1 should get (-1.27, "),
+        (seen_by(ahead=99, divided=False), "not the only mistake"),
+        (lambda query, key, value: (key @ query.T).softmax(1) @ value, "the last one"),
+        (divided_by_columns, "every average should be 1"),
+        (masked_by_a_product, "0 times inf"),
+        (lambda *asked: right_attention(*asked).half(), "16 bits"),
+        ("right_attention", "Hand over the function itself"),
         (lambda query, key, value: value[0], "returns shape (4,)"),
         (lambda query, key, value: [value, "no"], "returns list"),
         (lambda *_: None, "returns nothing"),
@@ -379,6 +414,10 @@ ANSWERS = [
             "should run over the tokens",
         ),
         (step_with(lambda products, values: products @ values), "softmax is missing"),
+        (step_with(lambda products, values: products.exp() @ values), "an average"),
+        (as_lists, "and is a list: stack its rows"),
+        (as_arrays, "Right."),
+        (in_columns, "(1, 4), a token a row, and one is (4, 1)"),
         (step(kept=False), "holds only the newest"),
         (end_to_end, "joined end to end"),
         (values_first, "The cache has the values first"),

@@ -1,5 +1,6 @@
 """Exercises of chapter 2: attention by hand, its cache, a leak, and what it costs."""
 
+import copy
 import math
 import sys
 from contextlib import suppress
@@ -106,11 +107,20 @@ def tensor_of(found, shape, what):
     flat = torch.Size(n for n in shape if n != 1)
     if isinstance(found, torch.Tensor) and found.squeeze().shape == flat:
         found = found.reshape(shape)
-    return returned(found, shape, what).detach()
+    found = returned(found, shape, what).detach()
+    wrong_unless(
+        found.dtype not in (torch.float16, torch.bfloat16),
+        "Numbers of 16 bits are too coarse: return as many bits as you are given.",
+    )
+    return found
 
 
 def watched(function, *arguments):
     """What a function returns, and the ready-made attention that it called, or None."""
+    wrong_unless(
+        callable(function),
+        "Hand over the function itself, without calling it.",
+    )
     called = []
 
     def watch(frame, event, built_in):
@@ -139,6 +149,7 @@ def attention_in_five_lines(my_attention):
     right = attention(*arguments)
     if not close(found, right):
         not_one_of(found, slips(*arguments), close_but_for_the_first)
+        probe(my_attention, *arguments)
         raise Wrong(where_it_differs(found, right))
     wrong_unless(
         called is None,
@@ -219,8 +230,34 @@ def slips(query, key, value):
     )
 
 
+def probe(my_attention, query, key, value):
+    """For mistakes that nobody foresaw, or two at once: what no attention may do."""
+
+    def answer(value):
+        found = my_attention(query.clone(), key.clone(), value.clone())
+        return tensor_of(found, value.shape, "averages").double()
+
+    found, ones = answer(value), answer(torch.ones_like(value))
+    wrong_unless(
+        not torch.isnan(found).any(),
+        "Some averages are NaN. A row in which everything is masked gives that, and so "
+        "does 0 times inf: set later products to -inf with masked_fill.",
+    )
+    later = answer(torch.cat([value[:-1], value[-1:] + 100]))
+    wrong_unless(
+        close(found[:-1], later[:-1]),
+        "An earlier token hears the last one, so the mask is missing or wrong. And that "
+        "is not the only mistake.",
+    )
+    wrong_unless(
+        close(ones, torch.ones_like(ones)),
+        "If all values were 1, every average should be 1. Yours would not be: the "
+        "weights in a row of (T,T) should sum to 1.",
+    )
+
+
 def where_it_differs(found, right):
-    """For a mistake that nobody foresaw: the first token that it concerns."""
+    """For a mistake that even `probe` lets pass: the first token that it concerns."""
     good = [close(one, other) for one, other in zip(found, right, strict=True)]
     first = good.index(False)
     told = ", ".join(f"{x:.2f}" for x in found[first].double())
@@ -291,14 +328,17 @@ def one_more_token(my_step):
 
 def stepped(my_step, query, key, value, cache):
     """What a step returns, (output, cache); Wrong if it has changed the old cache."""
-    before = None if cache is None else [part.clone() for part in cache]
+    before = copy.deepcopy(cache)
     answer = my_step(query.clone(), key.clone(), value.clone(), cache)
     wrong_unless(
         isinstance(answer, tuple | list) and len(answer) == 2,
         "Return two things: the output, and the new cache.",
     )
     unchanged = before is None or (
-        len(before) == len(cache) and all(map(torch.equal, before, cache))
+        len(before) == len(cache)
+        and all(
+            map(torch.equal, map(torch.as_tensor, before), map(torch.as_tensor, cache))
+        )
     )
     wrong_unless(unchanged, "The old cache was changed: make a new one.")
     return tensor_of(answer[0], (4,), "an output"), answer[1]
@@ -311,24 +351,30 @@ def check_cache(cache, t, arguments):
         "Return the new cache, for the first token too: it has no old one.",
     )
     wrong_unless(
-        isinstance(cache, tuple | list | torch.Tensor) and len(cache) == 2,
+        isinstance(cache, tuple | list | torch.Tensor | np.ndarray) and len(cache) == 2,
         "The cache should be a pair: all keys, all values.",
     )
     length = t + 1
     for part in cache:
-        shape = tuple(getattr(part, "shape", ()))
-        forgets = f"After {length} tokens the cache holds only the newest: put its key "
+        wrong_unless(
+            isinstance(part, torch.Tensor | np.ndarray),
+            "Each part of the cache should be one tensor, and is a "
+            f"{type(part).__name__}: stack its rows.",
+        )
+        shape = tuple(part.shape)
         wrong_unless(
             t == 0 or shape not in ((1, 4), (4,)),
-            f"{forgets}and its value behind the old ones.",
+            f"With token {t} the cache holds only the newest: put its key and value behind "
+            "the old ones.",
         )
         wrong_unless(
             t == 0 or shape not in ((4 * length,), (1, 4 * length)),
             "Keys are joined end to end: a new token is a new row, so use axis 0.",
         )
-        sentence = f"After {length} tokens each part of the cache should be "
         wrong_unless(
-            shape == (length, 4), f"{sentence}({length}, 4), and one is {shape}."
+            shape == (length, 4),
+            f"With token {t} each part of the cache should be ({length}, 4), a token a "
+            f"row, and one is {shape}.",
         )
     keys, values = (by_size(part) for part in cache)
     _, right_keys, right_values = (by_size(x[:length]) for x in arguments)
@@ -344,7 +390,8 @@ def check_cache(cache, t, arguments):
 
 def by_size(rows):
     """Rows in an order of their own: the oldest may come first in a cache, or last."""
-    return rows.detach()[rows.detach()[:, 0].argsort()]
+    rows = torch.as_tensor(rows).detach()
+    return rows[rows[:, 0].argsort()]
 
 
 def check_step(found, t, arguments, wanted):
@@ -374,6 +421,10 @@ def check_step(found, t, arguments, wanted):
             "Every weight is 1: the softmax should run over the tokens.",
         ),
         (products / 2 @ value, "The softmax is missing."),
+        (
+            (products / 2).exp() @ value,
+            "Divide by the sum of the weights: it is an average.",
+        ),
     ]
     if not close(found, wanted[t]):
         not_one_of(found, mistakes, close)

@@ -391,6 +391,7 @@ ANSWERS = [
         (masked_by_a_product, "0 times inf"),
         (lambda *asked: right_attention(*asked).half(), "16 bits"),
         ("right_attention", "Hand over the function itself"),
+        (lambda query, key, value: (query @ key.T).softmax(1), "the weights"),
         (lambda query, key, value: value[0], "returns shape (4,)"),
         (lambda query, key, value: [value, "no"], "returns list"),
         (lambda *_: None, "returns nothing"),

@@ -145,6 +145,10 @@ def watched(function, *arguments):
 def attention_in_five_lines(my_attention):
     arguments = asked(9)
     found, called = watched(my_attention, *(x.clone() for x in arguments))
+    wrong_unless(
+        getattr(found, "shape", ()) != (9, 9),
+        "That is a table of (T,T), the weights: multiply it by the values.",
+    )
     found = tensor_of(found, (9, 4), "averages")
     right = attention(*arguments)
     if not close(found, right):
@@ -246,8 +250,8 @@ def probe(my_attention, query, key, value):
     later = answer(torch.cat([value[:-1], value[-1:] + 100]))
     wrong_unless(
         close(found[:-1], later[:-1]),
-        "An earlier token hears the last one, so the mask is missing or wrong. And that "
-        "is not the only mistake.",
+        "An earlier token hears the last one: the mask is missing or wrong. And that is "
+        "not the only mistake.",
     )
     wrong_unless(
         close(ones, torch.ones_like(ones)),
@@ -364,8 +368,8 @@ def check_cache(cache, t, arguments):
         shape = tuple(part.shape)
         wrong_unless(
             t == 0 or shape not in ((1, 4), (4,)),
-            f"With token {t} the cache holds only the newest: put its key and value behind "
-            "the old ones.",
+            f"With token {t} the cache holds only the newest: put its key and value "
+            "behind the old ones.",
         )
         wrong_unless(
             t == 0 or shape not in ((4 * length,), (1, 4 * length)),

@@ -250,8 +250,8 @@ def probe(my_attention, query, key, value):
     later = answer(torch.cat([value[:-1], value[-1:] + 100]))
     wrong_unless(
         close(found[:-1], later[:-1]),
-        "An earlier token hears the last one: the mask is missing or wrong. And that is "
-        "not the only mistake.",
+        "An earlier token hears the last one: the mask is missing or wrong. And that "
+        "is not the only mistake.",
     )
     wrong_unless(
         close(ones, torch.ones_like(ones)),

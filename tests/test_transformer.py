@@ -13,7 +13,7 @@ from torch.nn.functional import cross_entropy
 from transformers import GPT2Config, GPT2LMHeadModel, GPTNeoXConfig, GPTNeoXForCausalLM
 
 from rwkv_book.attention import KvCache, longformer, softmax_attention
-from rwkv_book.transformer import GPT, Config
+from rwkv_book.transformer import GPT, Config, three_words
 
 LEARNED = Config(vocabulary=11, layers=3, width=12, heads=2, context=80)
 ROTARY = Config(vocabulary=11, layers=3, width=12, heads=2)
@@ -340,3 +340,15 @@ def test_wrong_shapes_of_tokens_and_caches_are_named():
         network(tokens, cache[:2])
     with pytest.raises(ValueError, match="cache must be 3 layers"):
         network(tokens, [KvCache(x, y[..., :5]) for x, y in cache])
+
+
+def test_the_network_by_hand_has_the_numbers_of_the_table():
+    model = three_words()
+    tokens = torch.tensor([[0, 1, 2]])
+    ((query, key, value),) = model.heads(tokens)
+    weights = (query @ key.mT / math.sqrt(3)).softmax(-1)[0, 0]
+    table = torch.tensor([[1, 2, 1], [2, 1, 1], [4, 1, 1]])
+    assert torch.allclose(weights, table / table.sum(1, keepdim=True), atol=1e-5)
+    averages = softmax_attention(query, key, value, causal=True)[0, 0, :, 0]
+    assert torch.allclose(averages, torch.tensor([12.0, 10, 9]), atol=1e-4)
+    assert model(tokens)[0].argmax(2).tolist() == [[1, 2, 1]]  # sleeps, she, sleeps

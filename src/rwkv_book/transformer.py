@@ -168,3 +168,32 @@ class GPT(LanguageModel):
                 f"{length} tokens are more than context {config.context}: {advice}"
             )
         return start
+
+
+@torch.no_grad()
+def three_words():
+    """A GPT for *Anna*, *sleeps*, *she*, tokens 0 to 2, with weights written by hand.
+
+    One layer, one head, C = 3: a word's vector is 1 in its own channel. Its queries,
+    keys and values are those of the table in chapter 2; where a name was heard, an
+    action is due, and the hidden channels take out the word that was just read.
+    """
+    model = GPT(Config(3, layers=1, width=3, heads=1, context=3, hidden=3))
+    for weights in model.parameters():
+        if weights.ndim == 2:
+            nn.init.zeros_(weights)
+    (block,) = model.blocks
+    nn.init.eye_(model.embedding.weight)
+    asks = math.sqrt(3) * torch.tensor([[0, 2, 1], [2, 0, 1], [4, 0, 1]]).clamp(1).log()
+    offers = torch.tensor([[1.0, 0, 0], [0, 1, 0], [0, 0, 0]])
+    hands_over = torch.tensor([[12.0, 0, 0], [6, 0, 0], [0, 0, 0]])
+    table = torch.cat([asks, offers, hands_over], dim=1)
+    words = block.norm_attention(model.embedding.weight)  # what the projection reads
+    projection = torch.linalg.pinv(torch.cat([words, torch.ones(3, 1)], 1)) @ table
+    block.attention.query_key_value.weight.copy_(projection[:3].T)
+    block.attention.query_key_value.bias.copy_(projection[3])
+    block.attention.output.weight[1, 0] = 1 / 12
+    block.hidden.weight.copy_(torch.tensor([[1.0, 0, 0], [-1, 1, -1], [0, 0, 1]]))
+    block.hidden.bias.copy_(torch.tensor([0, -1.5, 0]))
+    block.output.weight.copy_(torch.tensor([[-2.0, 0, 0], [0, -1.5, 0], [0, 1.5, -2]]))
+    return model

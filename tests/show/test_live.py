@@ -15,10 +15,11 @@ from helpers.javascript import javascript
 
 from rwkv_book import show
 from rwkv_book.rwkv4 import minimal, wkv
-from rwkv_book.show import live
+from rwkv_book.show import chain, live
 
 STATIC = Path(__file__).parents[2] / "book" / "_static"
 MODULES = STATIC / "live"
+CHAIN = chain.FIGURE
 RNG = np.random.default_rng(0)
 TABLES = {"now": RNG.normal(size=256).tolist(), "before": RNG.normal(size=256).tolist()}
 TEXTS = ["a", "To be, or not", "é 3 < 4 & “so”\n", "x" * 60]
@@ -76,6 +77,25 @@ def test_no_text_is_no_error():
     data = TABLES | {"words": "{share}"}
     (found,) = javascript("each => figures.listening(...each)", [[values, data]])
     assert "0%" in found and "NaN" not in found
+
+
+@pytest.mark.parametrize(
+    "numbers", ["4, 8, 2, 10, 6", "7", "-3 0.5 999;1 1 1 1 1 1 1", "0, -0.1", "<b>", ""]
+)
+def test_the_page_adds_up_as_python_does(numbers):
+    values = {"numbers": numbers}
+    (found,) = javascript("each => figures.chain(...each)", [[values, CHAIN.data]])
+    assert found == CHAIN.picture(**values).html()
+
+
+def test_both_ways_give_the_operator_s_averages():
+    rows = chain.rows_of("4, 8, 2, 10, 6")
+    half = torch.tensor([2.0]).log()
+    value = torch.tensor([4.0, 8, 2, 10, 6]).view(1, 5, 1)
+    wanted, _ = wkv.wkv_attention(half, half, torch.zeros(1, 5, 1), value)
+    for row, average in zip(rows, wanted.flatten().tolist(), strict=True):
+        for text in row[1:]:
+            assert float(text.partition(" = ")[2]) == pytest.approx(average, abs=0.005)
 
 
 # The frame around a figure.

@@ -12,6 +12,38 @@ export function cost(values, { rows, together }) {
   return `<dl>${rows.map(row).join("")}</dl>`;
 }
 
+// Averages that halve the past at every step and count the newest number double, found
+// from all pairs and from two running sums; of the numbers in a text.
+export function chain({ numbers }, { header, nothing, most }) {
+  const rows = averages((numbers.match(/-?\d{1,3}(?:\.\d)?/g) ?? []).slice(0, most).map(Number));
+  if (!rows.length) return `<p>${escape(nothing)}</p>`;
+  const row = (texts) => `<tr>${texts.map((text) => `<td>${text}</td>`).join("")}</tr>`;
+  const head = header.map((name) => `<th>${escape(name)}</th>`).join("");
+  return (
+    `<table class="table"><thead><tr>${head}</tr></thead>` +
+    `<tbody>${rows.map(row).join("")}</tbody></table>`
+  );
+}
+
+function averages(values) {
+  let num = 0;
+  let den = 0;
+  return values.map((value, t) => {
+    const weights = [...values.slice(0, t).map((_, i) => 0.5 ** (t - 1 - i)), 2];
+    const pairs = weights.reduce((sum, weight, i) => sum + weight * values[i], 0);
+    const weight = weights.reduce((sum, each) => sum + each, 0);
+    const row = [
+      written(value),
+      `${written(pairs)} / ${written(weight)} = ${written(pairs / weight)}`,
+      `(${written(num)} + 2 · ${written(value)}) / (${written(den)} + 2) = ` +
+        written((num + 2 * value) / (den + 2)),
+    ];
+    num = num / 2 + value;
+    den = den / 2 + 1;
+    return row;
+  });
+}
+
 // The characters of a text, tinted by their weights in one channel's average at the end.
 export function listening(values, data) {
   const weights = heard(values, data);
@@ -72,6 +104,7 @@ function* characters(text) {
 }
 
 const filled = (text, values) => text.replace(/\{(\w+)\}/g, (_, name) => values[name]);
+const written = (number) => `${Math.floor(100 * number + 0.5) / 100}`.replace("-", "−");
 const percent = (share) => `${Math.round(100 * share)}%`;
 const shown = (text) => escape(text.replaceAll("\n", "⏎")).replaceAll(" ", "&nbsp;<wbr>");
 

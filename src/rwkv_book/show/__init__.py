@@ -8,6 +8,7 @@
     sliders     pictures made beforehand, which move in the static page too
     live        figures that compute in the reader's page, and in a kernel
     calculator  what training costs, with sliders
+    chain       one sitting's averages, for a reader's own numbers
 
 This is the only room that imports matplotlib, ipywidgets and IPython.
 """

@@ -1,19 +1,23 @@
 """What does a part of training do to the loss, over 200 steps and three seeds?
 
-    python benchmarks/ablations.py
+    python benchmarks/ablations.py [--tiny]
 
-Each row is a small RWKV on the prose of this book without one part, or with a gradient
-that goes back fewer tokens than the window has, or without anything missing; the recipe
-also at four times the learning rate. It has the loss of every 10 steps, and at the end
-the loss on sections that were held out. Runs with the same seed read the same bytes. No
-times are recorded: it may run beside other programs. It takes two minutes of a quiet
-core, and records what it has after every seed.
+Each row is a small RWKV on the prose of this book without one part or two, or with a
+gradient that goes back fewer tokens than the window has, or without anything missing,
+at one of four learning rates. It has the loss of every 10 steps, and at the end the
+loss on sections that were held out. Runs with the same seed read the same bytes. No
+times are recorded: it may run beside other programs. It takes ten minutes of a core;
+rows are kept in runs/, so that it goes on where it was interrupted. --tiny runs a few
+steps of each variant and records nothing.
 """
 
+import argparse
 from dataclasses import asdict, replace
+from itertools import product
 from statistics import mean
 
 import measure
+import pieces
 import torch
 
 from rwkv_book.rwkv4.fused import wkv_fused
@@ -21,46 +25,50 @@ from rwkv_book.text import corpora
 from rwkv_book.training import ablations, held_out_loss
 
 RUN = replace(ablations.SMALL, steps=200, warm_up=20)
+RATES = (0.004, 0.008, 0.016, 0.032)
 SEEDS = 3
 TOGETHER = 10  # steps whose losses are averaged
-FASTER = 4  # times the learning rate
-VARIANTS = [  # without, through, times the learning rate
-    *((part, None, 1) for part in (None, *ablations.PARTS)),
-    *((None, through, 1) for through in (1, 4, 16)),
-    *((part, None, FASTER) for part in (None, *ablations.RECIPE)),
+HOLD_EACH_OTHER = ["small embedding", "clipping"]
+VARIANTS = [  # without, through
+    ([], None),
+    *(([part], None) for part in ablations.PARTS),
+    (HOLD_EACH_OTHER, None),
+    *(([], through) for through in (1, 4, 16)),
 ]
 
 
-def row_for(without, through, faster, seed):
-    rates = RUN.learning_rate * faster, RUN.final_learning_rate * faster
-    run = replace(RUN, seed=seed, learning_rate=rates[0], final_learning_rate=rates[1])
-    parts = () if without is None else (without,)
-    model, losses = ablations.learn(run, parts, through, wkv_fused)
+def row_for(job, run):
+    rate = job["learning_rate"]
+    run = replace(
+        run, seed=job["seed"], learning_rate=rate, final_learning_rate=rate / 20
+    )
+    model, losses = ablations.learn(run, job["without"], job["through"], wkv_fused)
     held_out, _ = held_out_loss(model, corpora.load(run.corpus).validation)
     curve = [
         round(mean(losses[start : start + TOGETHER]), 4)
         for start in range(0, run.steps, TOGETHER)
     ]
-    return {
-        "without": without,
-        "through": through,
-        "learning_rate": rates[0],
-        "seed": seed,
-        "held_out_loss": round(held_out, 4),
-        "losses": curve,
-    }
+    return {"held_out_loss": round(held_out, 4), "losses": curve}
+
+
+def rows(run=RUN, rates=RATES, seeds=SEEDS):
+    """A row for each seed, variant and learning rate."""
+    jobs = [
+        {"without": without, "through": through, "learning_rate": rate, "seed": seed}
+        for seed, (without, through), rate in product(range(seeds), VARIANTS, rates)
+    ]
+    return pieces.rows_of("ablations", asdict(run), jobs, lambda job: row_for(job, run))
 
 
 def main():
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--tiny", action="store_true")
+    tiny = parser.parse_args().tiny
     torch.set_num_threads(1)
-    rows = []
-    for seed in range(SEEDS):
-        for variant in VARIANTS:
-            rows.append(row_for(*variant, seed))
-            print(*variant, seed, rows[-1]["held_out_loss"], flush=True)
-        measure.record(
-            "ablations", "cpu", rows, run=asdict(RUN), steps_together=TOGETHER
-        )
+    if tiny:
+        rows(replace(RUN, steps=10, warm_up=1), RATES[:1], seeds=1)
+        return
+    measure.record("ablations", "cpu", rows(), run=asdict(RUN), steps_together=TOGETHER)
 
 
 if __name__ == "__main__":

@@ -29,7 +29,7 @@ TEXT = replace(ablations.SMALL, steps=300, batch=1, length=512, warm_up=15)
 RATES = {"recall": (0.003, 0.01, 0.03, 0.1), "text": (0.008, 0.016, 0.032)}
 SEEDS = {"recall": 5, "text": 3}
 SPANS = ((2, 8), (8, 32), (32, 128), (128, 201))  # of distances, the last not included
-ASKED = 64  # texts of new questions
+ASKED = 256  # texts of new questions
 
 
 def at_rate(run, job):

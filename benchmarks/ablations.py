@@ -2,13 +2,14 @@
 
     python benchmarks/ablations.py [--tiny]
 
-Each row is a small RWKV on the prose of this book without one part or two, or with a
-gradient that goes back fewer tokens than the window has, or without anything missing,
-at one of four learning rates. It has the loss of every 10 steps, and at the end the
-loss on sections that were held out. Runs with the same seed read the same bytes. No
-times are recorded: it may run beside other programs. It takes ten minutes of a core;
-rows are kept in runs/, so that it goes on where it was interrupted. --tiny runs a few
-steps of each variant and records nothing.
+A small RWKV on the prose of this book: without one part or two, with a gradient that
+goes back fewer tokens than the window has, and without anything missing. Each is tuned:
+it gets the learning rate with which it does best for one seed, and is then compared
+over three others. Some are compared at the rate of `ablations.SMALL` as well, which is
+tuned for none of them. A row has the loss of every 10 steps, and at the end the loss on
+sections that were held out. Runs with the same seed read the same bytes. No times are
+recorded: it may run beside other programs. It takes ten minutes of a core, and goes on
+where it was interrupted. --tiny runs a few steps of each variant and records nothing.
 """
 
 import argparse
@@ -25,16 +26,20 @@ from rwkv_book.text import corpora
 from rwkv_book.training import ablations, held_out_loss
 
 RUN = replace(ablations.SMALL, steps=200, warm_up=20)
-RATES = (0.004, 0.008, 0.016, 0.032)
+RATES = (0.008, 0.016, 0.032)
 SEEDS = 3
 TOGETHER = 10  # steps whose losses are averaged
 HOLD_EACH_OTHER = ["small embedding", "clipping"]
-VARIANTS = [  # without, through
-    ([], None),
-    *(([part], None) for part in ablations.PARTS),
-    (HOLD_EACH_OTHER, None),
-    *(([], through) for through in (1, 4, 16)),
+VARIANTS = [
+    {"without": without, "through": through}
+    for without, through in (
+        ([], None),
+        *(([part], None) for part in ablations.PARTS),
+        (HOLD_EACH_OTHER, None),
+        *(([], through) for through in (1, 4, 16)),
+    )
 ]
+AT_ONE_RATE = [[], ["clipping"], ["small embedding"], HOLD_EACH_OTHER, ["cosine"]]
 
 
 def row_for(job, run):
@@ -52,12 +57,15 @@ def row_for(job, run):
 
 
 def rows(run=RUN, rates=RATES, seeds=SEEDS):
-    """A row for each seed, variant and learning rate."""
-    jobs = [
-        {"without": without, "through": through, "learning_rate": rate, "seed": seed}
-        for seed, (without, through), rate in product(range(seeds), VARIANTS, rates)
-    ]
-    return pieces.rows_of("ablations", asdict(run), jobs, lambda job: row_for(job, run))
+    """All variants, each at its best learning rate, and some at that of the run."""
+    made = pieces.Pieces("ablations", asdict(run), lambda job: row_for(job, run))
+    found = made.compare(VARIANTS, rates, seeds, loss="held_out_loss")
+    for without, seed in product(AT_ONE_RATE, range(1, seeds + 1)):
+        job = {"without": without, "through": None}
+        found.append(
+            made.row({**job, "learning_rate": run.learning_rate, "seed": seed})
+        )
+    return found
 
 
 def main():
@@ -66,7 +74,7 @@ def main():
     tiny = parser.parse_args().tiny
     torch.set_num_threads(1)
     if tiny:
-        rows(replace(RUN, steps=10, warm_up=1), RATES[:1], seeds=1)
+        rows(replace(RUN, steps=10, warm_up=1), RATES, seeds=1)
         return
     measure.record("ablations", "cpu", rows(), run=asdict(RUN), steps_together=TOGETHER)
 

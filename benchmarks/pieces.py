@@ -1,4 +1,8 @@
-"""Rows of an experiment that takes minutes: each is kept when it is made."""
+"""Fair comparisons that take minutes: each row is kept when it is made.
+
+Every contender, an arm, is tried at several learning rates with one seed. At the best
+of them it is then made with other seeds, and those are compared.
+"""
 
 import hashlib
 import json
@@ -6,29 +10,65 @@ import json
 import measure
 
 RUNS = measure.ROOT / "runs"
+TUNING_SEED = 0  # chooses a learning rate, and is not compared
 
 
-def rows_of(question, settings, jobs, make):
-    """[make(job) for job in jobs], where those made before under `settings` are read.
+class Pieces:
+    """What `make(job)` gives for jobs, {name: value}: made once, then read.
 
-    A job is a dictionary, and so is its row. Rows are lines of a file in runs/, whose
-    name follows from the settings: to begin again, delete it.
+    They are lines of a file in runs/, whose name follows from the settings, so that an
+    interrupted experiment goes on after the last of them; to begin again, delete it.
     """
-    digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()
-    path = RUNS / f"{question}-{digest[:12]}.jsonl"
-    path.parent.mkdir(exist_ok=True)
-    kept = path.read_text().splitlines(keepends=True) if path.exists() else []
-    made = [json.loads(line) for line in kept if line.endswith("\n")]
-    done = [row["job"] for row in made]
-    with path.open("a") as file:
-        if kept and not kept[-1].endswith("\n"):  # cut off while it was written
-            file.write("\n")
-        for job in jobs:
-            if job in done:
-                continue
-            made.append({"job": job, "row": make(job)})
-            file.write(json.dumps(made[-1]) + "\n")
-            file.flush()
-            print(job, made[-1]["row"], flush=True)
-    found = {json.dumps(one["job"]): {**one["job"], **one["row"]} for one in made}
-    return [found[json.dumps(job)] for job in jobs]
+
+    def __init__(self, question, settings, make):
+        told = json.dumps(settings, sort_keys=True).encode()
+        digest = hashlib.sha256(told).hexdigest()[:12]
+        self.path = RUNS / f"{question}-{digest}.jsonl"
+        self.path.parent.mkdir(exist_ok=True)
+        self.make, self.rows = make, {}
+        if self.path.exists():
+            for line in self.path.read_text().splitlines():
+                one = json.loads(line)
+                self.rows[json.dumps(one["job"])] = one["row"]
+
+    def row(self, job):
+        """The job and what came of it, as one dictionary."""
+        name = json.dumps(job)
+        if name not in self.rows:
+            self.rows[name] = self.make(job)
+            with self.path.open("a") as file:
+                file.write(json.dumps({"job": job, "row": self.rows[name]}) + "\n")
+            print(job, self.rows[name], flush=True)
+        return {**job, **self.rows[name]}
+
+    def compare(self, arms, rates, seeds, loss):
+        """Rows of all arms: at several learning rates with TUNING_SEED, and at the best
+        with seeds 1, 2 ... to `seeds`.
+
+        `loss` is the name of what should be small.
+        """
+        rows = []
+        for arm in arms:
+            tried = self.tune(arm, rates, loss)
+            best = min(tried, key=lambda row: row[loss])["learning_rate"]
+            rows += tried
+            rows += [
+                self.row({**arm, "learning_rate": best, "seed": seed})
+                for seed in range(1, seeds + 1)
+            ]
+        return rows
+
+    def tune(self, arm, rates, loss):
+        """Rows at rising learning rates, the best of which has a worse one on each side.
+
+        Where the best is the first or the last of `rates`, more are tried beyond it.
+        """
+        step, tried = rates[1] / rates[0], {}
+        while True:
+            for rate in rates:
+                job = {**arm, "learning_rate": rate, "seed": TUNING_SEED}
+                tried[rate] = self.row(job)
+            best = min(tried, key=lambda rate: tried[rate][loss])
+            if min(tried) < best < max(tried):
+                return [tried[rate] for rate in sorted(tried)]
+            rates = [round(best * (step if best == max(tried) else 1 / step), 6)]

@@ -59,7 +59,7 @@ class Pieces:
         return rows
 
     def tune(self, arm, rates, loss):
-        """Rows at rising learning rates, the best of which has a worse one on each side.
+        """Rows at rising learning rates; the best has a worse one on each side of it.
 
         Where the best is the first or the last of `rates`, more are tried beyond it.
         """

@@ -22,8 +22,8 @@ from rwkv_book.rwkv4.fused import wkv_fused
 from rwkv_book.text import corpora
 from rwkv_book.training import ablations, fit, held_out_loss, join
 
-READ = 40_000  # bytes of the prose
-RUN = replace(ablations.SMALL, steps=500, warm_up=20)
+READ = 32_000  # bytes of the prose
+RUN = replace(ablations.SMALL, steps=400, warm_up=20)
 DECAYS = (0.0, 0.1, 1.0)
 RATES = (0.004, 0.008)
 SEEDS = 3
@@ -56,7 +56,7 @@ def main():
     tiny = parser.parse_args().tiny
     torch.set_num_threads(1)
     if tiny:
-        rows(replace(RUN, steps=3, warm_up=1), seeds=1)
+        rows(replace(RUN, steps=3, warm_up=1, width=8), seeds=1)
         return
     measure.record("weight-decay", "cpu", rows(), run=asdict(RUN), read=READ)
 

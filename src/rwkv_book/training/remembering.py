@@ -44,7 +44,12 @@ class Questions(NamedTuple):
 
 
 def questions(seed, batch, length, longest=LONGEST):
-    """Texts drawn with a seed; every doubling of the distance is as common."""
+    """Texts drawn with a seed; every doubling of the distance is as common.
+
+    ValueError where a text is so short that it may ask nothing.
+    """
+    if length < longest + 1:
+        raise ValueError(f"length must be at least {longest + 1}, got {length}")
     generator = np.random.default_rng(seed)
     rows = [one_text(generator, length + 1, longest) for _ in range(batch)]
     tokens, distances = torch.tensor(np.array(rows)).unbind(1)  # (B,T+1) each
@@ -95,14 +100,17 @@ STARTS = {
 }
 
 
-def learn(start=STARTS["of all kinds"], run=SMALL, wkv=wkv_chunked):
-    """Train a small model on questions: (model, losses), nats per answer of each step.
-
-    `start(model, seed)` sets the decay rates before the first step.
-    """
+def first_model(start=STARTS["of all kinds"], run=SMALL, wkv=wkv_chunked):
+    """A model before its first step, whose decay rates `start(model, seed)` has set."""
     torch.manual_seed(run.seed)
     model = RWKV(Config(len(TOKENS), run.layers, run.width), wkv)
     start(model, run.seed)
+    return model
+
+
+def learn(start=STARTS["of all kinds"], run=SMALL, wkv=wkv_chunked):
+    """Train on questions: (model, losses), the nats per answer before each step."""
+    model = first_model(start, run, wkv)
     optimizer, losses = make_optimizer(model, run), []
     for step in range(run.steps):
         inputs, targets, _ = questions([run.seed, step], run.batch, run.length)
@@ -128,6 +136,7 @@ def reach(model, asked):
     """For how many tokens a said letter stays louder than a letter in between: (L,C).
 
     The difference of their mean keys, divided by the decay rate of the channel.
+    Negative where letters in between are the louder ones.
     """
     said = torch.zeros_like(asked.inputs, dtype=torch.bool)
     said[:, 1:] = asked.inputs[:, :-1] == SAY

@@ -3,8 +3,8 @@
     python benchmarks/weight_decay.py [--tiny]
 
 A part of this book's prose, read six times, with a weight decay of 0, of 0.1 and of 1.
-Each gets the learning rate with which it does best for one seed, and is then compared
-over three others; runs with one seed read the same windows. For each the loss on what
+Each gets the learning rate with which it does best for the first of three seeds; runs
+with one seed read the same windows. For each the loss on what
 was read and on sections that were held out. No times are recorded. It takes five
 minutes of a core, and goes on where it was interrupted. --tiny runs a few steps and
 records nothing.

@@ -169,27 +169,40 @@ def test_a_search_goes_on_until_the_best_rate_is_inside(benchmarks):
     assert [row["learning_rate"] for row in rows] == [0.01, 0.02, 0.04, 0.08, 0.16]
 
 
-def rows_of(question, **wanted):
-    rows = results.of(question)[-1]["rows"]
-    return [row for row in rows if all(row[k] == v for k, v in wanted.items())]
-
-
-@pytest.mark.parametrize(
-    ("question", "loss", "names"),
-    [
-        ("ablations", "held_out_loss", ("without", "through")),
-        ("decay-start", "loss", ("task", "start")),
-        ("weight-decay", "held_out_loss", ("weight_decay",)),
-    ],
-)
-def test_every_arm_of_a_record_was_tuned_and_has_three_seeds(question, loss, names):
-    arms = {}
-    for row in rows_of(question):
-        arms.setdefault(str([row[name] for name in names]), []).append(row)
-    assert len(arms) > 2
-    for rows in arms.values():
-        tried = {row["learning_rate"]: row[loss] for row in rows if row["seed"] == 0}
+@pytest.mark.parametrize(("task", "seeds"), [("recall", 5), ("text", 4)])
+def test_every_start_of_the_record_was_tuned_and_has_its_seeds(task, seeds):
+    record = results.of("decay-start")[-1]
+    starts = {}
+    for row in record["rows"]:
+        if row["task"] == task:
+            starts.setdefault(row["start"], []).append(row)
+    assert len(starts) == {"recall": len(STARTS), "text": 2}[task]
+    for rows in starts.values():
+        tried = {r["learning_rate"]: r["loss"] for r in rows if r["seed"] == 0}
         best = min(tried, key=tried.get)
         assert min(tried) < best < max(tried)
-        seeds = {r["seed"] for r in rows if r["learning_rate"] == best}
-        assert seeds >= {0, 1, 2}
+        found = {r["seed"] for r in rows if r["learning_rate"] == best}
+        assert found == set(range(seeds))
+
+
+def test_the_record_says_of_recall_what_the_page_says():
+    rows = {}
+    for row in results.of("decay-start")[-1]["rows"]:
+        if row["task"] == "recall":
+            rows.setdefault((row["start"], row["learning_rate"]), []).append(row)
+    best = {
+        start: min(
+            (found for (name, _), found in rows.items() if name == start),
+            key=lambda found: min(row["loss"] for row in found if row["seed"] == 0),
+        )
+        for start in STARTS
+    }
+    worst = {start: min(min(r["right"]) for r in best[start]) for start in STARTS}
+    assert worst["of all kinds"] > 0.9 < worst["by chance"]
+    assert worst["all 10"] > 0.95
+    assert all(row["right"][0] < row["right"][3] for row in best["all 100"])
+    well = [row for row in best["all 1"] if min(row["right"]) > 0.9]
+    assert len(well) == 3
+    assert max(row["longest_half_life"] for row in best["all 1"]) < 3
+    assert {row["reach"] for row in well} == {216, 234, 237}
+    assert min(row["reach"] for row in best["all 1"]) == 51

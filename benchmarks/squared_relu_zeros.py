@@ -3,10 +3,10 @@
     python benchmarks/squared_relu_zeros.py [model] [--text file]
 
 In the channel mixing of RWKV-4 a negative key becomes an exact 0, and a column of the
-matrix `value` that meets a 0 need not be read. The density is the part of the hidden
-channels that is not 0; the rest of that matrix's bytes, about 4 in 13 of a layer, could
-be skipped when one token is generated. Without --text, it reads the held-out part of
-this book's prose.
+matrix `value` that meets a 0 need not be read. The density is the fraction of hidden
+channels that are nonzero; the rest of that matrix's bytes, about 4 in 13 of a layer,
+could be skipped when one token is generated. Without --text, it reads the held-out part
+of this book's prose.
 """
 
 import argparse
@@ -24,7 +24,7 @@ SHIPPED = measure.ROOT / "src" / "rwkv_book" / "models" / "shakespeare.safetenso
 
 
 def densities(model, tokens):
-    """For every layer the part of the hidden channels above 0, over all tokens."""
+    """For every layer the fraction of hidden channels above 0, over all tokens."""
     found = {}
 
     def watch(layer, module, arguments, key):

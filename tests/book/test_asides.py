@@ -4,7 +4,6 @@ A sentence is quoted with the gaps that a computation fills, so that neither can
 without the other.
 """
 
-import json
 import math
 from itertools import pairwise
 
@@ -94,17 +93,6 @@ def test_the_numbers_of_a_nameless_matrix_tell_a_part_of_its_name(shipped):
         f"{f(largest[kind]):.0f}" for kind in largest for f in (min, max)
     )
     assert told(5, f"singular value ({low} to {high}, the others {least} to {most})")
-
-
-def test_how_much_of_the_text_was_read():
-    run = checkpoint.metadata(checkpoint.shipped())
-    assert told(7, "The text has 4.7 million bytes.")
-    log = json.loads(checkpoint.shipped().with_suffix(".json").read_text("utf-8"))
-    shape = json.loads(run["run"])
-    drawn = log[-1]["step"] * shape["batch"] * shape["length"]
-    once, at_end = (1 - math.exp(-n / 4.7e6) for n in (4.7e6, drawn))
-    assert told(7, f"{100 * once:.0f} % of it have been read, some of it several times")
-    assert told(7, f"and at the end {100 * at_end:.0f} %.")
 
 
 def test_channel_mixing_that_begins_with_a_key_of_zeros_never_learns():

@@ -6,7 +6,7 @@ from itertools import count
 from rwkv_book.show.palette import ACCENT, INK
 from rwkv_book.show.pictures import Figure
 
-ROW = 0.62  # inches that a box and its line take
+ROW = 0.72  # inches that a box and its line take
 ABOVE_OLDER = 0.45  # of a row: the box of an older part stands in another column
 HALF_HIGH, HALF_WIDE = 0.4, 0.29  # of a box, in rows and columns
 
@@ -69,6 +69,6 @@ def write(axes, x, y, lines, framed):
     """Some lines of text, one below the other."""
     box = {"boxstyle": "round,pad=0.25", "facecolor": "none", "edgecolor": ACCENT}
     axes.text(
-        x, y, "\n".join(lines), ha="center", va="center", fontsize=8.5, color=INK,
+        x, y, "\n".join(lines), ha="center", va="center", fontsize=9.5, color=INK,
         linespacing=1.05, bbox=box if framed else None,
     )  # fmt: skip

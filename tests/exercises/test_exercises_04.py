@@ -3,6 +3,7 @@
 import math
 
 import numpy as np
+import torch
 from helpers.exercises import all_heard, of, told
 
 from rwkv_book.exercises import chapter_04
@@ -24,6 +25,45 @@ def loop(early=0, bonus_is_stored=False, fading=1.0, bonus_scale=1.0, safe=True)
             stored = k + bonus if bonus_is_stored else k
             faded = sums[0], sums[1], sums[2] - fading * decay_rate
             sums = merge(faded, (v, 1, stored))
+        return np.array(out)
+
+    return my_wkv
+
+
+def faded(change):
+    """The right loop with another decay rate."""
+    return lambda w, *others: loop()(change(w), *others)
+
+
+def stored_first(early):
+    """The newest token is stored, and then merged once more with its bonus."""
+
+    def my_wkv(decay_rate, bonus, key, value):
+        sums, out = (0 * bonus, 0 * bonus, np.full_like(bonus, -np.inf)), []
+        for k, v in zip(key, value, strict=True):
+            faded = sums[0], sums[1], sums[2] - early * decay_rate
+            num, den, _ = merge(merge(faded, (v, 1, k)), (v, 1, k + bonus))
+            out.append(num / den)
+            sums = merge((sums[0], sums[1], sums[2] - decay_rate), (v, 1, k))
+        return np.array(out)
+
+    return my_wkv
+
+
+def two_scales(stored):
+    """The past stays on its scale: when it is stored, or for the output."""
+
+    def my_wkv(decay_rate, bonus, key, value):
+        num, den, log_scale, out = 0.0, 0.0, np.full_like(bonus, -np.inf), []
+        for k, v in zip(key, value, strict=True):
+            top = np.maximum(log_scale, k + bonus)
+            past = np.exp(log_scale - top) if stored else 1
+            now = np.exp(k + bonus - top)
+            out.append((past * num + now * v) / (past * den + now))
+            top = np.maximum(log_scale - decay_rate, k)
+            past = 1 if stored else np.exp(log_scale - decay_rate - top)
+            now = np.exp(k - top)
+            num, den, log_scale = past * num + now * v, past * den + now, top
         return np.array(out)
 
     return my_wkv
@@ -82,6 +122,18 @@ ANSWERS = [
         (lambda *a: [*loop()(*a)], "Right."),
         (loop(early=1), "A neighbour has faded"),
         (loop(bonus_is_stored=True), "stored with the token too"),
+        (lambda *a: torch.tensor(loop()(*a)), "Right."),
+        (faded(np.exp), "fades by exp(decay_rate)"),
+        (faded(lambda w: -np.log(w)), "multiplies by decay_rate"),
+        (faded(lambda w: -np.log(1 - w)), "multiplies by 1 - decay_rate"),
+        (loop(fading=2), "fades twice a step"),
+        (stored_first(early=0), "counts twice"),
+        (stored_first(early=1), "counts twice"),
+        (two_scales(stored=True), "on the old scale"),
+        (two_scales(stored=False), "on two scales"),
+        (lambda w, u, k, v: v, "nothing is remembered"),
+        (lambda *a: (loop()(*a), None), "returns tuple"),
+        (loop(bonus_scale=-1), "wrong sign"),
         (loop(fading=0), "Nothing fades"),
         (loop(fading=-1), "The past grows"),
         (loop(bonus_scale=0), "The bonus has no effect"),
@@ -89,7 +141,7 @@ ANSWERS = [
         (loop(early=1, bonus_is_stored=True), "Two slips"),
         (
             lambda w, u, k, v: loop()(w, u, k.clip(-80, 80), v),
-            "it is finite but wrong",
+            "finite but wrong. Is a key or an exponent clipped",
         ),
         (loop(safe=False), "With keys of 1000 it is not finite"),
         (lambda *_: np.zeros((3, 4)), "returns shape (3, 4)"),
@@ -112,7 +164,15 @@ ANSWERS = [
         (on_the_second_scale, "It overflows"),
         (lambda *_: 3, "three things"),
         (lambda *_: None, "returns nothing"),
-        (join(older=2), "not those of the whole"),
+        (lambda *a: tuple(map(torch.tensor, join()(*a))), "Right."),
+        (join(older=2), "faded twice"),
+        (lambda a, b, n, w: join()(a, b, n, np.exp(w)), "exp(decay_rate) a step"),
+        (
+            lambda a, b, n, w: (*join()(a, b, n, w)[:2], np.maximum(a[2], b[2])),
+            "the scale you return",
+        ),
+        (join(older=3), "not those of the whole"),
+        (lambda *_: "abc", "three things"),
     ),
     *of(
         "04.5",

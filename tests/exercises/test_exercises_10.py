@@ -13,6 +13,7 @@ from rwkv_book.rwkv4.kernels import SOURCE
 
 needs_compiler = pytest.mark.skipif(not shutil.which("g++"), reason="needs g++")
 MERGE = "real smaller = exponential(gap < 0 ? gap : -gap);"
+THE_WRONG, THE_RIGHT = "decay(carried, 1)", "decay(carried, steps)"
 ON_NO_SCALE = """DEVICE Sums merge(Sums x, Sums y, real w) {
   real of_x = exponential(x.log_scale - x.age * w);
   real of_y = exponential(y.log_scale - y.age * w);
@@ -24,8 +25,10 @@ def swap(old, new):
     return replaced(SOURCE.text, old, new)
 
 
-def without_maximum():
-    return SOURCE.text.replace(SOURCE.part("merge"), ON_NO_SCALE)
+def merging(old="", new=""):
+    """The source with a merge on no scale, and a mistake in it."""
+    merge = replaced(ON_NO_SCALE, old, new) if old else ON_NO_SCALE
+    return SOURCE.text.replace(SOURCE.part("merge"), merge)
 
 
 class WithoutCompiler(Answer):
@@ -67,38 +70,63 @@ ANSWERS = [
         (128, "at the same time"),
         (5, "Add the ticks"),
     ),
-    *of("10.3", (5, "source, as a text")),
+    *of(
+        "10.3",
+        (5, "should be two texts"),
+        (SOURCE.text, "should be two texts"),
+        ((chapter_10.with_a_planted_bug(), SOURCE.text), "more than a line"),
+        (("x.age - y.age) / w", "x.age - y.age) * w"), "does not stand in the text"),
+        (("", THE_RIGHT), "does not stand in the text"),
+        (("decay(sums, 1)", "decay(sums, steps)"), "stands in 3 places"),
+        ((THE_WRONG, THE_WRONG), "are the same"),
+    ),
     *of("10.4", (5, "source, as a text")),
     *of("10.5", (16, "try another one"), (2.5, "1, 2, 3"), (0, "1, 2, 3")),
-    WithoutCompiler("10.3", SOURCE.text, "no g++ here to compile your kernel"),
+    WithoutCompiler(
+        "10.3", (THE_WRONG, THE_RIGHT), "no g++ here to compile your kernel"
+    ),
     WithoutCompiler("10.4", SOURCE.text, chapter_10.INSTALL),
 ]
 KERNELS = [
     *of(
         "10.3",
-        (SOURCE.text, "Right."),
-        (chapter_10.with_a_planted_bug(), "still is the text that you got"),
-        (swap(chapter_10.AGES, "x.age * w"), "with three not"),
-        (swap(chapter_10.AGES, "(y.age - x.age) * w"), "with one"),
-        (swap(chapter_10.AGES, "x.agee * w"), "did not run: ‘struct"),
+        ((THE_WRONG, THE_RIGHT), "Right."),
+        ([f"merge({THE_WRONG}, load", f"merge({THE_RIGHT}, load"], "Right."),
+        ((THE_WRONG, "decay(carried, chunk - 1)"), "with three they are still wrong"),
+        (("x.age - y.age) * w", "y.age - x.age) * w"), "with one chunk, too"),
+        ((THE_WRONG, "decay(carried, stepz)"), "did not run: ‘stepz"),
         (
-            swap("-now.log_scale, -now.age}", "-now.log_scale, now.age}"),
+            (THE_WRONG, "decay(carried, reverse ? 1 : steps)"),
             "but not grad_decay_rate",
         ),
-        (
-            swap(
-                "carried = merge(decay(carried, steps)",
-                "carried = merge(decay(carried, -steps)",
-            ),
-            "An age came out that no token has",
-        ),
-        (without_maximum(), "With keys of 300, these are wrong: out"),
+        ((THE_WRONG, "decay(carried, -steps)"), "An age came out that no token has"),
     ),
     *of(
         "10.4",
-        (without_maximum(), "Right."),
+        (merging(), "Right."),
         (SOURCE.text, "survives keys of 300"),
-        (swap(MERGE, "real smaller = one;"), "for keys of 1 already"),
+        (swap(MERGE, "real smaller = exponential(gap);"), "for keys of 1 already"),
+        (merging("real{}, real{}", "x.log_scale, real{}"), "comes back as their scale"),
+        (merging("real{}, real{}", "real{}, x.age"), "the age that comes back is 1"),
+        (
+            merging("exponential(x.log_scale - x.age * w)", "exponential(x.log_scale)"),
+            "have not faded",
+        ),
+        (merging("x.log_scale - x.age", "x.log_scale + x.age"), "grow with their age"),
+        (
+            merging(
+                "of_x * x.num + of_y * y.num, of_x * x.den + of_y * y.den",
+                "of_y * x.num + of_x * y.num, of_y * x.den + of_x * y.den",
+            ),
+            "are swapped",
+        ),
+        (
+            merging(
+                "of_x * x.num + of_y * y.num, of_x * x.den + of_y * y.den",
+                "x.num + y.num, x.den + y.den",
+            ),
+            "added as they are",
+        ),
     ),
     *of("10.5", (5, "Right.")),
 ]

@@ -13,3 +13,9 @@ def test_the_flops_of_a_merge_are_those_of_its_text():
     assert loop.count("merge(") == 2 and loop.count("decay(") == 1
     assert loop.count(" + k[i]") == 1 and loop.count(" / ") == 1
     assert bounds.FORWARD_FLOPS == 2 * 11 + 1 + 1 + 1
+
+
+def test_to_sum_a_chunk_takes_12_flops_a_key_and_its_replay_25():
+    loop = SOURCE.part("sum_chunks").partition("UNROLL")[2]
+    assert loop.count("merge(") == 1 and loop.count("decay(") == 1
+    assert 11 + 1 == 12 < bounds.FORWARD_FLOPS == 25

@@ -1,5 +1,6 @@
 """Changed kernels compute what their text says, and can do no harm in an attempt."""
 
+import math
 import tempfile
 
 import pytest
@@ -60,6 +61,13 @@ def test_tiles_and_vectors_may_have_another_length(changed):
 @needs_compiler
 def test_an_attempt_gives_what_the_operator_gives():
     found = trial.attempt(SOURCE.text)
+    num, den, log_scale, age = found.pop("one step")
+    assert (log_scale, age) == (pytest.approx(0.7), 0)
+    past = math.exp(0.4 - 0.3 - 0.7)
+    assert (num, den) == (
+        pytest.approx(past * 2.1 + 1.3),
+        pytest.approx(past * 1.7 + 1),
+    )
     assert set(found) == {(1, 1), (1, 3), (300, 1), (300, 3)}
     for (scale, _), results in found.items():
         wanted = trial.outputs(wkv_attention, scale, torch.float64)

@@ -8,7 +8,6 @@ from rwkv_book.exercises import exercise, pose
 from rwkv_book.exercises.answers import (
     NumberQuestion,
     Span,
-    Wrong,
     around,
     result,
     returned,
@@ -51,16 +50,35 @@ pose(
 )
 
 
-def slow(decay_rate, bonus, key, value, forget=1.0, early=0):
-    """The formula for keys near 1; its options are the usual mistakes."""
+def slow(decay_rate, bonus, key, value, early=0, newest=0.0):
+    """The formula for keys near 1; its options are the usual mistakes.
+
+    A neighbour has faded `early` times, and the newest token weighs `newest` more.
+    """
     times = np.arange(len(key))
     out = []
     for t in times:
         age = times[:t, None]
-        logit = key[:t] - forget * (t - 1 - age + early) * decay_rate
-        logit = np.concatenate([logit, [key[t] + bonus]])
-        weight = np.exp(logit)
+        weight = np.exp(key[:t] - (t - 1 - age + early) * decay_rate)
+        now = np.exp(key[t] + bonus) + newest * np.exp(key[t])
+        weight = np.concatenate([weight, [now]])
         out.append((weight * value[: t + 1]).sum(0) / weight.sum(0))
+    return np.array(out)
+
+
+def unscaled(decay_rate, bonus, key, value, output=False):
+    """A loop that adds sums on two scales: when it stores, or for the output."""
+    sums, out = (0.0, 0.0, np.full_like(bonus, -np.inf)), []
+    for k, v in zip(key, value, strict=True):
+        now = np.exp(k + bonus - np.maximum(sums[2], k + bonus))
+        average, after = wkv(decay_rate, bonus, k, v, sums)
+        if output:
+            average = (sums[0] + now * v) / (sums[1] + now)
+        else:
+            stored = np.exp(k - after[2])
+            after = sums[0] + stored * v, sums[1] + stored, after[2]
+        out.append(average)
+        sums = after
     return np.array(out)
 
 
@@ -79,29 +97,15 @@ def example(scale):
 @exercise("04.3")
 def a_loop_that_survives(my_wkv):
     arguments = example(scale=1)
-    decay_rate, bonus, key, value = arguments
     found = my_wkv(*(x.copy() for x in arguments))
-    found = np.array(found) if isinstance(found, list) else found
+    found = found if found is None or isinstance(found, tuple) else np.array(found)
     returned(found, (12, 4), "the averages")
-    mistakes = [
-        (
-            slow(decay_rate, 0 * bonus, key, value),
-            "The bonus has no effect: is it missing, or stored with the token too?",
-        ),
-        (slow(*arguments, early=1), "A neighbour has faded: with t - i for t - 1 - i."),
-        (
-            slow(decay_rate, 0 * bonus, key, value, early=1),
-            "Two slips: it fades before the average, and the bonus has no effect.",
-        ),
-        (slow(*arguments, forget=0), "Nothing fades: the decay rate is missing."),
-        (slow(*arguments, forget=-1), "The past grows: mind the decay's sign."),
-    ]
     hint = (
         "The averages from the second on are not those of the formula."
-        if np.allclose(found[0], value[0])
+        if np.allclose(found[0], arguments[3][0])
         else "The first average should be the first value."
     )
-    result(found, slow(*arguments), mistakes, hint, np.allclose)
+    result(found, slow(*arguments), slips(*arguments), hint, np.allclose)
     with np.errstate(all="ignore"):
         large = np.asarray(my_wkv(*example(scale=1000)))
     wrong_unless(
@@ -112,9 +116,71 @@ def a_loop_that_survives(my_wkv):
     )
     wanted = stable(*example(scale=1000))
     wrong_unless(
-        np.allclose(large, wanted), "With keys of 1000 it is finite but wrong."
+        np.allclose(large, wanted),
+        "With keys of 1000 it is finite but wrong. Is a key or an exponent clipped?",
     )
     return "The averages are right, also for keys of 1000."
+
+
+def slips(decay_rate, bonus, key, value):
+    """What the usual mistakes give, each with its sentence."""
+    tokens = key, value
+    yield (
+        slow(decay_rate, 0 * bonus, *tokens),
+        "The bonus has no effect: is it missing, or stored with the token too?",
+    )
+    yield (
+        slow(decay_rate, -bonus, *tokens),
+        "The bonus has the wrong sign: it is added to the newest key.",
+    )
+    yield (
+        slow(decay_rate, bonus, *tokens, early=1),
+        "A neighbour has faded: with t - i for t - 1 - i. Take the average first.",
+    )
+    yield (
+        slow(decay_rate, 0 * bonus, *tokens, early=1),
+        "Two slips: it fades before the average, and the bonus has no effect.",
+    )
+    for early in (0, 1):
+        yield (
+            slow(decay_rate, bonus, *tokens, early=early, newest=1),
+            "The newest token counts twice, stored and with its bonus: take the "
+            "average before you store it.",
+        )
+    yield (
+        slow(np.exp(decay_rate), bonus, *tokens),
+        "It fades by exp(decay_rate) a step, and should by decay_rate: only what a "
+        "file stores, log_decay_rate, wants that exponential.",
+    )
+    yield (
+        slow(-np.log(decay_rate), bonus, *tokens),
+        "A step multiplies by decay_rate, and should by exp(-decay_rate).",
+    )
+    yield (
+        slow(-np.log1p(-decay_rate), bonus, *tokens),
+        "A step multiplies by 1 - decay_rate, and should by exp(-decay_rate).",
+    )
+    yield (
+        slow(2 * decay_rate, bonus, *tokens),
+        "It fades twice a step: subtract from log_scale, or multiply the sums.",
+    )
+    yield slow(0, bonus, *tokens), "Nothing fades: the decay rate is missing."
+    yield slow(-decay_rate, bonus, *tokens), "The past grows: mind the decay's sign."
+    yield (
+        value,
+        "Each average is the newest value alone: nothing is remembered. Are num, den "
+        "and log_scale all updated, from -inf on?",
+    )
+    yield (
+        unscaled(decay_rate, bonus, *tokens),
+        "The past is stored on the old scale, and the new token on the new one: "
+        "multiply num and den by exp(old - new) before you add.",
+    )
+    yield (
+        unscaled(decay_rate, bonus, *tokens, output=True),
+        "For the average, the past and the newest token are on two scales: multiply "
+        "num and den by exp(log_scale - top) there as well.",
+    )
 
 
 def stable(decay_rate, bonus, key, value):
@@ -135,11 +201,14 @@ def two_halves_of_a_text(my_join):
             found = my_join(first, second, length, decay_rate)
         wrong_unless(found is not None, "The function returns nothing.")
         wrong_unless(
-            isinstance(found, tuple | list | np.ndarray) and len(found) == 3,
+            getattr(found, "__len__", int)() == 3 and not isinstance(found, str | dict),
             "It should return three things: num, den, log_scale.",
         )
-        if not all(np.isfinite(field).all() for field in found):
-            raise Wrong("It overflows for keys of 1000: rescale to the larger scale.")
+        found = tuple(np.asarray(field, dtype=float) for field in found)
+        wrong_unless(
+            all(np.isfinite(field).all() for field in found),
+            "It overflows for keys of 1000: rescale to the larger scale.",
+        )
         mistakes = [
             (
                 merge(first, second),
@@ -157,6 +226,21 @@ def two_halves_of_a_text(my_join):
                 merge((*first[:2], first[2] - (length - 1) * decay_rate), second),
                 "The first half has faded by length - 1 steps: its last token fades "
                 "once for every token stored after it, which is `length` times.",
+            ),
+            (
+                merge((*first[:2], first[2] - 2 * length * decay_rate), second),
+                "The first half has faded twice: subtract from its log_scale, or "
+                "multiply its sums, not both.",
+            ),
+            (
+                merge((*first[:2], first[2] - length * np.exp(decay_rate)), second),
+                "The first half has faded by exp(decay_rate) a step: decay_rate is the "
+                "rate already.",
+            ),
+            (
+                (*wanted[:2], np.maximum(first[2], second[2])),
+                "num and den are on one scale, and the scale you return is another: "
+                "return the maximum that you took.",
             ),
             (
                 (first[0] + second[0], first[1] + second[1], wanted[2]),

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import torch
 
+from rwkv_book.rwkv4 import kernels
 from rwkv_book.rwkv4.fused import from_source
 from rwkv_book.rwkv4.wkv import WkvState
 
@@ -51,8 +52,28 @@ def outputs(form, scale, dtype=torch.float32):
     return {name: tensor.detach().double() for name, tensor in found.items()}
 
 
+def one_step(text):
+    """The rows num, den, log_scale and age after one token: what a merge returns."""
+    chunks, keep = 1, False
+    _, after, _ = kernels.forward(*one_merge(), chunks, keep, kernels.name_of(text))
+    return after[0, :, 0].double()
+
+
+def one_merge():
+    """decay_rate, bonus, key, value of one token and one channel, and a state.
+
+    No two of their numbers are alike, so that a wrong one is known by its result.
+    """
+    numbers = {"decay_rate": 0.3, "bonus": 0.5, "key": 0.7, "value": 1.3}
+    decay_rate, bonus, key, value = (torch.tensor([x]) for x in numbers.values())
+    state = torch.tensor([2.1, 1.7, 0.4, 0.0]).view(1, 4, 1)
+    return decay_rate, bonus, key.view(1, 1, 1), value.view(1, 1, 1), state
+
+
 def attempt(text, patience=PATIENCE):
     """{(scale, chunks): outputs} of wkv_fused compiled from `text`, in another process.
+
+    Beside them, under "one step", what `one_step` finds.
 
     RuntimeError with what the compiler says, or with how the process ended.
     """
@@ -88,6 +109,7 @@ def main(text, result):
     form, found = from_source(Path(text).read_text("utf-8")), {}
     for scale, chunks in product(SCALES, CHUNKS):
         found[scale, chunks] = outputs(partial(form, chunks=chunks), scale)
+    found["one step"] = one_step(Path(text).read_text("utf-8"))
     torch.save(found, result)
 
 

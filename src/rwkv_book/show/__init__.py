@@ -4,6 +4,7 @@
     palette     colours and dashes, one for each architecture in the whole book
     pictures    an SVG that is right on a white page, on a dark one and in grey print
     charts      lines with their labels, bars, heat maps
+    trees       brackets: what is merged with what
     words       a text whose tokens are tinted by their weight
     sliders     pictures made beforehand, which move in the static page too
     live        figures that compute in the reader's page, and in a kernel
@@ -18,6 +19,7 @@ from rwkv_book.show.palette import ACCENT, DASHES, INK, PALETTE, colours
 from rwkv_book.show.pictures import Figure, Picture
 from rwkv_book.show.sliders import slider, two_sliders
 from rwkv_book.show.text import show_markdown, source, table
+from rwkv_book.show.trees import Node, tree
 from rwkv_book.show.words import Words
 
 __all__ = [
@@ -26,6 +28,7 @@ __all__ = [
     "INK",
     "PALETTE",
     "Figure",
+    "Node",
     "Picture",
     "Words",
     "bars",
@@ -37,5 +40,6 @@ __all__ = [
     "slider",
     "source",
     "table",
+    "tree",
     "two_sliders",
 ]

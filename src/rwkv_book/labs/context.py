@@ -39,7 +39,7 @@ def nats_after(network, state, tokens):
     return cross_entropy(logits.float().mT, tokens[:, 1:], reduction="none")
 
 
-def nats_in_window(network, tokens, windows, judged, batch=16):
+def nats_in_window(network, tokens, windows, judged, batch=4):
     """{window: -ln p of the last `judged` bytes of each row}, (N,judged) each.
 
     A window of n bytes is the last n of a row, the judged ones included; the one before

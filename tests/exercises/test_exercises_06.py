@@ -33,9 +33,54 @@ def overlapping(tokens, network, piece):
     return torch.cat(nats)
 
 
+def over_time(tokens, network, piece):
+    state, nats = None, []
+    for x, y in zip(tokens[:-1].split(piece), tokens[1:].split(piece), strict=True):
+        logits, state = network(x[None], state)
+        nats.append(-logits[0].log_softmax(0).gather(1, y[:, None])[:, 0])
+    return torch.cat(nats)
+
+
+def unnormalised(tokens, network, piece):
+    state, nats = None, []
+    for x, y in zip(tokens[:-1].split(piece), tokens[1:].split(piece), strict=True):
+        logits, state = network(x[None], state)
+        nats.append(-logits[0].gather(1, y[:, None])[:, 0])
+    return torch.cat(nats)
+
+
+def averaged(tokens, network, piece):
+    """The mean over each piece."""
+    return torch.stack(
+        [nats.mean() for nats in read(tokens, network, piece).split(piece)]
+    )
+
+
+def counted_twice(tokens, network, piece):
+    """Pieces that begin with the last byte of the previous one, all of it judged."""
+    state, nats = None, []
+    for start in range(0, len(tokens) - 1, max(1, piece - 1)):
+        some = tokens[start : start + piece + 1]
+        logits, state = network(some[None, :-1], state)
+        log_p = logits[0].log_softmax(-1)
+        nats.append(-log_p.gather(1, some[1:, None])[:, 0])
+    return torch.cat(nats)
+
+
+def in_windows(tokens, network, piece):
+    """The second half of windows that overlap by half, each from nothing."""
+    nats, half = [], max(1, piece // 2)
+    for start in range(0, len(tokens) - 1, half):
+        begin = max(0, start - half)
+        some = tokens[begin : start + half + 1]
+        log_p = network(some[None, :-1])[0][0].log_softmax(-1)
+        nats.append(-log_p.gather(1, some[1:, None])[start - begin :, 0])
+    return torch.cat(nats)
+
+
 def test_the_harms_are_those_of_the_shipped_model():
     parts = chapter_06.PARTS.items()
-    harms = {name: round(chapter_06.harm(part), 2) for name, part in parts}
+    harms = {name: round(float(chapter_06.harm(part)), 1) for name, part in parts}
     assert harms == chapter_06.HARMS
     assert chapter_06.harm([], length=100) < min(harms.values())
 
@@ -60,6 +105,18 @@ def fading_the_new(parts, lengths, decay_rate):
     for part, length in zip(parts[1:], lengths[1:], strict=True):
         whole = whole.merge(part.decay(length * decay_rate))
     return whole
+
+
+def each_faded(parts, steps, decay_rate):
+    """Folded from the right, each part faded by so many steps."""
+    whole = parts[-1].decay(steps[-1] * decay_rate)
+    for part, n in zip(parts[-2::-1], steps[-2::-1], strict=True):
+        whole = part.decay(n * decay_rate).merge(whole)
+    return whole
+
+
+def from_the_right(parts, lengths, decay_rate):
+    return each_faded(parts, [sum(lengths[i + 1 :]) for i in range(4)], decay_rate)
 
 
 def plain(parts, lengths, decay_rate):
@@ -130,16 +187,23 @@ ANSWERS = [
         (lambda *a: None, "returns nothing"),
         (lambda t, n, p: n(t), "not (1, n)"),
         (3.0, "It should be a function"),
+        (lambda *a: torch.exp(-read(*a)), "Those are probabilities"),
+        (over_time, "The softmax goes over time"),
+        (unnormalised, "Those are logits, turned"),
+        (averaged, "one number a piece"),
+        (counted_twice, "Do your pieces overlap?"),
+        (in_windows, "no substitute for all of it"),
+        (lambda t, n, p: read(t, n, 1), "Right."),
     ),
     *of(
         "06.4",
         (
             ["x_time", "sums", "x_channel"],
-            "Right. Nats per byte without it: x_time 1.58",
+            "Right. Nats per byte without it: x_time 1.6",
         ),
         (("x_time", "sums", "x_channel"), "Right."),
         (["x_channel", "sums", "x_time"], "Turn it round"),
-        (["x_time", "x_channel", "sums"], "Without x_time the loss is 1.58"),
+        (["x_time", "x_channel", "sums"], "Without x_time the loss is 1.6"),
         (["x_time", "sums"], "each of these names once"),
         ("x_time", "each of these names once"),
     ),
@@ -154,7 +218,17 @@ ANSWERS = [
         (lambda p, n, w: total(p[::-1], n[::-1], w), "in the opposite order"),
         (with_the_factor, "not the factor exp(-n · w)"),
         (fading_the_new, "it is the past that fades"),
-        (lambda p, n, w: p[-1], "the last part alone"),
+        (from_the_right, "Right."),
+        (lambda p, n, w: each_faded(p, [*n[1:], 0], w), "the next part alone"),
+        (lambda p, n, w: each_faded(p, n, w), "it has faded by that already"),
+        (
+            lambda p, n, w: each_faded(p, [sum(n[i:]) for i in range(4)], w),
+            "only the tokens after it count",
+        ),
+        (lambda p, n, w: total(p, n, 1 + 0 * w), "fades far too fast"),
+        (lambda p, n, w: total(p, n, w.exp()), "fades far too fast"),
+        (lambda p, n, w: total(p, n, w.log()), "it needs no logarithm"),
+        (lambda p, n, w: p[-1], "The last part is all that is left"),
         (lambda p, n, w: p[0], "the first part alone"),
         (lambda p, n, w: total(p[:2], n, w), "not the state of the whole text"),
         (plain, "let `merge` choose the scale"),

@@ -1,9 +1,12 @@
 """What checks of chapter 11 say about right answers and about the usual mistakes."""
 
+import copy
 import math
 
+import pytest
 import torch
 from helpers.exercises import all_heard, of, told
+from torch.nn.functional import cross_entropy
 
 from rwkv_book import checkpoint
 from rwkv_book.exercises import chapter_11
@@ -12,6 +15,7 @@ from rwkv_book.rwkv4.model import RWKV
 PRODUCTS = 4.304e8 * 330e9
 SHARE = 6 * 7.2e9 * 270e3 / (32 * 989e12)
 ROOT = math.sqrt(2.52e22 / 120)
+WITHOUT = (2.104, 1.602, 1.470, 1.303)
 PASSAGE = b"""KING. How now, my lord? What news is from the north?
 LORD. My gracious liege, the enemy is fled,
 And all his men are scattered in the wood.
@@ -22,17 +26,34 @@ def right(budget, parameters, price, peak, utilisation):
     return budget / price * 3600 * peak * utilisation / (6 * parameters)
 
 
-def test_each_block_is_missed_more_than_the_next():
-    losses = []
-    for layer in range(4):
-        model = RWKV.load(checkpoint.shipped())
-        model.blocks[layer].forward = lambda x, state: (x, state)
-        tokens = torch.tensor(list(PASSAGE))[None]
-        with torch.no_grad():
-            logits, _ = model(tokens[:, :-1])
-        loss = torch.nn.functional.cross_entropy(logits[0], tokens[0, 1:])
-        losses.append(loss.item())
-    assert sorted(range(4), key=losses.__getitem__) == [3, 2, 1, 0]
+@torch.no_grad()
+def losses(part=None, keep_away=False, order=range(4), target=1):
+    """The loss on the passage without each block, or what usual mistakes give."""
+    model, tokens = RWKV.load(checkpoint.shipped()), torch.tensor(list(PASSAGE))[None]
+    found = {}
+    for layer in order:
+        broken = model if keep_away else copy.deepcopy(model)
+        block = broken.blocks[layer]
+        for weights in (getattr(block, part) if part else block).parameters():
+            weights.zero_()
+        logits, _ = broken(tokens[:, :-1])
+        wanted = tokens[0, target : len(PASSAGE) - 1 + target]
+        found[layer] = cross_entropy(logits[0], wanted).item()
+    return [found[layer] for layer in range(4)]
+
+
+def test_the_losses_that_the_check_knows_are_those_of_the_shipped_model():
+    known = {
+        chapter_11.WITHOUT: losses(),
+        chapter_11.EARLIER_GONE: losses(keep_away=True),
+        chapter_11.LATER_GONE: losses(keep_away=True, order=(3, 2, 1, 0)),
+        chapter_11.TIME_ALONE: losses("time_mix"),
+        chapter_11.CHANNEL_ALONE: losses("channel_mix"),
+        chapter_11.SAME_BYTE: losses(target=0),
+    }
+    for constant, found in known.items():
+        assert found == pytest.approx(constant, abs=0.006)
+    assert len(PASSAGE) - 1 == chapter_11.BYTES
 
 
 ANSWERS = [
@@ -81,11 +102,24 @@ ANSWERS = [
     ),
     *of(
         "11.4",
-        (0, "Right."),
-        (1, "put back before the next"),
-        (2, "put back before the next"),
-        (3, "is missed least"),
-        (4, "count from 0"),
+        (WITHOUT, "Right. Without block 0 it is 2.1 nats"),
+        (torch.tensor(WITHOUT), "Right."),
+        (dict(enumerate(WITHOUT)), "Right."),
+        ([2.085, 1.607, 1.467, 1.31], "Right."),  # with an END before it
+        (chapter_11.EARLIER_GONE, "The first block is right"),
+        (chapter_11.LATER_GONE, "The last block is right"),
+        ([3.5] * 4, "All blocks are away"),
+        ([1.14] * 4, "Nothing is removed"),
+        ([x - 1.14 for x in WITHOUT], "by how much the loss rises"),
+        ([x / math.log(2) for x in WITHOUT], "Those are bits"),
+        ([x * 193 for x in WITHOUT], "Those are sums"),
+        (WITHOUT[::-1], "Turn it round"),
+        (chapter_11.TIME_ALONE, "Only time mixing"),
+        (chapter_11.CHANNEL_ALONE, "Only channel mixing"),
+        (chapter_11.SAME_BYTE, "the one after it"),
+        ([2.1, 1.6, 1.2, 1.3], "Block 2 is the first that is wrong"),
+        (0, "a list of four losses"),
+        ([2.1], "so four losses, and not 1"),
     ),
     *of(
         "11.5",

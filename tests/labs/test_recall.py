@@ -85,6 +85,35 @@ def test_names_that_can_not_be_compared_are_refused():
             recall.recall(NETWORKS["rwkv"], names, told, [], lambda name: name)
 
 
+def test_a_name_of_yours_is_planted_among_seven_as_long():
+    found = recall.plant(NETWORKS["rwkv"], "Kelst", ["some words.\n"])
+    names = ["KELST", *(name[:5] for name in recall.POOL[:7])]
+    told, asked = recall.introduction, recall.question
+    right = recall.recall(NETWORKS["rwkv"], names, told, ["some words.\n"], asked)
+    for one, other in zip(found, right, strict=True):
+        assert torch.equal(one.log_p, other.log_p) and one.tokens == other.tokens
+        assert one.gains.mean().item() == pytest.approx(one.told - one.untold, abs=1e-4)
+    one, _ = recall.plant(NETWORKS["rwkv"], "MALV", ["some words.\n"])
+    assert one.log_p.shape == (8, 8)  # and Malv is there once
+
+
+@pytest.mark.parametrize("name", ["", "A", "Anne-Marie", "Zoë", "A" * 13])
+def test_what_is_no_name_is_refused(name):
+    with pytest.raises(ValueError, match="2 to 12 letters"):
+        recall.plant(NETWORKS["rwkv"], name)
+
+
+def test_scenes_are_cut_at_lines_and_share_nothing():
+    text = b"".join(b"\n\n%d.\nTo be, or not.\n" % n for n in range(40))
+    scenes = list(recall.scenes_of(text, 3, marks=(5, 90)))
+    assert len(scenes) == 3
+    for scene in scenes:
+        assert scene[0].startswith("\n\n") and all(part[-1] == "\n" for part in scene)
+        assert len(scene[0] + scene[1]) >= 90 and "".join(scene).encode() in text
+    with pytest.raises(ValueError):
+        list(recall.scenes_of(text, 3, marks=(5, 900)))
+
+
 def test_repeating_keeps_the_kind_of_a_state():
     tensor = torch.arange(4).view(2, 2)
     repeated = recall.repeat((KvCache(tensor, tensor + 10),), 3)

@@ -101,10 +101,20 @@ def nats(answer):
         wrong_unless(
             getattr(found, "ndim", 1) == 1,
             f"The shape is {tuple(getattr(found, 'shape', ()))}: leave the axis of the "
-            "batch out.",
+            "batch out, one number a byte.",
         )
         short = length - 1 - len(found) if hasattr(found, "__len__") else 0
         seams = (length - 2) // piece
+        wrong_unless(
+            short <= 0 or len(found) != seams + 1,
+            "That is one number a piece: the loss was averaged, and each byte should "
+            'keep its own (`reduction="none"`).',
+        )
+        wrong_unless(
+            short >= 0,
+            f"{-short} numbers too many: each byte but the first is judged once. Do "
+            "your pieces overlap?",
+        )
         wrong_unless(
             short <= 0 or short - seams in (0, 1),
             f"{short} of {length - 1} bytes are missing. Is the last, shorter piece "
@@ -120,6 +130,11 @@ def nats(answer):
         wrong_unless(
             same(found, right) or sum(seen) != length - 1 + seams or seams == 0,
             "The last token of each piece is read again at the start of the next.",
+        )
+        wrong_unless(
+            same(found, right) or sum(seen) <= length + seams,
+            f"The network read {sum(seen)} tokens of a text of {length}. Reading a "
+            "part of the past again is no substitute for all of it: carry the state.",
         )
         mistakes = usual_nats(text, network, piece, right)
         result(found, right, mistakes, first_wrong(found, right), same)
@@ -149,7 +164,19 @@ def usual_nats(text, network, piece, right):
         "Those are the byte that was read, not the one that came next: logits at t are "
         "for token t + 1.",
     )
-    pieces = zip(text[:-1].split(piece), text[1:].split(piece), strict=True)
+    yield torch.exp(-right), "Those are probabilities: take -ln of them."
+    yield (
+        -logits[:-1].gather(1, text[1:, None])[:, 0],
+        "Those are logits, turned: `log_softmax` over the vocabulary makes them ln p.",
+    )
+    pieces = list(zip(text[:-1].split(piece), text[1:].split(piece), strict=True))
+    over_time = zip(logits[:-1].split(piece), text[1:].split(piece), strict=True)
+    yield (
+        torch.cat(
+            [-x.log_softmax(0).gather(1, y[:, None])[:, 0] for x, y in over_time]
+        ),
+        "The softmax goes over time: it belongs over the vocabulary, the last axis.",
+    )
     forgetful = [
         cross_entropy(network(inputs[None])[0][0], targets, reduction="none")
         for inputs, targets in pieces
@@ -190,27 +217,27 @@ def some_tokens(length):
 
 
 PARTS = {"x_time": 0, "sums": slice(1, 4), "x_channel": 4}
-HARMS = {"x_time": 1.58, "sums": 2.02, "x_channel": 2.44}  # what `harm` gives
+HARMS = {"x_time": 1.6, "sums": 2.1, "x_channel": 2.4}  # what `harm` gives
 
 
 def order_of_harm():
     """The parts of the state, from the loss that harms least to the worst."""
     right = tuple(sorted(HARMS, key=HARMS.get))
     mistakes = {
-        wrong: "Without {} the loss is {:.2f} nats per byte, without {} {:.2f}, "
-        "without {} {:.2f}.".format(*chain(*((part, HARMS[part]) for part in wrong)))
+        wrong: "Without {} the loss is {:.1f} nats per byte, without {} {:.1f}, "
+        "without {} {:.1f}.".format(*chain(*((part, HARMS[part]) for part in wrong)))
         for wrong in permutations(right)
     }
     mistakes[right[::-1]] = "Turn it round: the one that harms least first."
     del mistakes[right]
-    told = ", ".join(f"{part} {HARMS[part]:.2f}" for part in right)
+    told = ", ".join(f"{part} {HARMS[part]:.1f}" for part in right)
     return OrderQuestion(right, mistakes, "", f"Nats per byte without it: {told}.")
 
 
 pose("06.4", order_of_harm())
 
 
-def harm(part, length=150):
+def harm(part, length=1024):
     """Nats per byte of the scene when a part of the state is lost after each byte."""
     params = checkpoint.load(checkpoint.shipped())
     text = "".join(recall.SPEECHES).encode()[:length]
@@ -276,6 +303,14 @@ FROM_LEFT_TO_RIGHT = (
 )
 
 
+def folded(parts, amounts):
+    """The parts merged, each faded by an amount of its own."""
+    total = empty_state(parts[0].num)
+    for part, amount in zip(parts, amounts, strict=True):
+        total = total.merge(part.decay(amount))
+    return total
+
+
 def usual_merges(parts, lengths, decay_rate):
     """The states that usual mistakes give, each with its sentence."""
 
@@ -314,9 +349,31 @@ def usual_merges(parts, lengths, decay_rate):
         "One step too few: what is stored fades with every token of a later part, its "
         "first one too.",
     )
+    yield (
+        folded(parts, [n * decay_rate for n in (*lengths[1:], 0)]),
+        "Each part fades by the length of the next part alone: it fades by those of "
+        "all later ones.",
+    )
+    yield (
+        folded(parts, [n * decay_rate for n in lengths]),
+        "Each part fades by its own length: it has faded by that already. What comes "
+        "after it is still missing.",
+    )
+    yield (
+        folded(parts, [sum(lengths[i:]) * decay_rate for i in range(len(parts))]),
+        "Each part fades by its own length too: only the tokens after it count.",
+    )
+    yield (
+        together(lambda i: lengths[i] * torch.log(decay_rate) / decay_rate),
+        "`decay_rate` is w itself: it needs no logarithm.",
+    )
     backwards = parts[-1]
     for part, length in zip(parts[-2::-1], lengths[-2::-1], strict=True):
         backwards = backwards.decay(length * decay_rate).merge(part)
     yield backwards, "That is the text with its parts in the opposite order."
-    yield parts[-1], "That is the last part alone."
+    yield (
+        parts[-1],
+        "The last part is all that is left. If you return more than it, the rest fades "
+        "far too fast: the amount is n · w, and `decay_rate` is w, without exp.",
+    )
     yield parts[0], "That is the first part alone."

@@ -6,6 +6,7 @@ from rwkv_book import cost
 from rwkv_book.exercises import exercise, pose
 from rwkv_book.exercises.answers import (
     NumberQuestion,
+    Wrong,
     around,
     number,
     number_of,
@@ -84,25 +85,78 @@ def tokens_for_a_budget(tokens_for):
     return f"$100,000 buy {right:.1e} tokens for 3 billion parameters there."
 
 
-BACK_IN_PLACE = (
-    "Is the block put back before the next one is removed? Is the target of a byte the "
-    "one after it?"
-)
+WITHOUT = (2.10, 1.60, 1.47, 1.30)  # nats per byte without each block of the model
+BYTES = 193  # that are predicted
+WHOLE = 1.14  # and with all of them
+EARLIER_GONE = (2.10, 3.22, 3.15, 3.50)  # each block stays away when it was removed
+LATER_GONE = (3.50, 2.39, 1.82, 1.30)  # the same, begun at the last one
+TIME_ALONE = (1.50, 1.28, 1.27, 1.18)
+CHANNEL_ALONE = (1.51, 1.43, 1.37, 1.34)
+SAME_BYTE = (8.11, 8.54, 8.60, 7.64)
 
-pose(
-    "11.4",
-    NumberQuestion(
-        right=0,  # nats per byte without each block: 2.10, 1.60, 1.47, 1.30
-        mistakes={
-            3: "With the others in place it is the one that is missed least. Did you "
-            "put each block back?",
-            1: BACK_IN_PLACE,
-            2: BACK_IN_PLACE,
-        },
-        hint="Blocks count from 0 to 3: which of them?",
-        praise="Without it, the loss rises more than without any other.",
-    ),
-)
+
+@exercise("11.4")
+def losses_without(answer):
+    """The loss without each block in turn, all others in place."""
+    losses = four_numbers(answer)
+    mistakes = {
+        EARLIER_GONE: "The first block is right. Put each block back before you remove "
+        "the next one.",
+        LATER_GONE: "The last block is right. Put each block back before you remove "
+        "the next one.",
+        (EARLIER_GONE[-1],) * 4: "All blocks are away in each of them: remove one.",
+        (WHOLE,) * 4: "Nothing is removed in any of them: that is the whole model's "
+        "loss.",
+        tuple(loss - WHOLE for loss in WITHOUT): "That is by how much the loss rises: "
+        "give the loss itself.",
+        tuple(loss / math.log(2) for loss in WITHOUT): "Those are bits: give nats.",
+        tuple(BYTES * loss for loss in WITHOUT): "Those are sums over the text: divide "
+        "by the bytes that are predicted.",
+        WITHOUT[::-1]: "Turn it round: block 0 first.",
+        TIME_ALONE: "Only time mixing is removed: take the parameters of channel "
+        "mixing too.",
+        CHANNEL_ALONE: "Only channel mixing is removed: take the parameters of time "
+        "mixing too.",
+        SAME_BYTE: "Those are the bytes that were read, not the ones that come next: "
+        "the target of a byte is the one after it.",
+    }
+    if not near(losses, WITHOUT):
+        for mistake, sentence in mistakes.items():
+            wrong_unless(not near(losses, mistake), sentence)
+        wrong = [not near([a], [b]) for a, b in zip(losses, WITHOUT, strict=True)]
+        raise Wrong(
+            f"Block {wrong.index(True)} is the first that is wrong: "
+            f"{losses[wrong.index(True)]:.2f}. Are all others in place?"
+        )
+    return (
+        f"Without block 0 it is {WITHOUT[0]:.1f} nats, without the last "
+        f"{WITHOUT[-1]:.1f}, and {WHOLE:.1f} with all four."
+    )
+
+
+def four_numbers(answer):
+    """The answer as four floats; Wrong with a sentence where it isn't."""
+    if hasattr(answer, "tolist"):
+        answer = answer.tolist()
+    if isinstance(answer, dict):
+        answer = list(answer.values())
+    wrong_unless(
+        isinstance(answer, list | tuple),
+        "It should be a list of four losses, one without each block.",
+    )
+    wrong_unless(
+        len(answer) == 4,
+        f"There are four blocks, so four losses, and not {len(answer)}.",
+    )
+    return [number_of(loss) for loss in answer]
+
+
+def near(found, wanted):
+    """Equal but for rounding, and for a byte that is read before the text or not."""
+    pairs = zip(found, wanted, strict=True)
+    return all(abs(a - b) < max(0.02, 0.015 * abs(b)) for a, b in pairs)
+
+
 pose(
     "11.5",
     NumberQuestion(

@@ -3,6 +3,7 @@
     clock        channels that follow a text's lines, and what happens without them
     contenders   what RWKV is compared with, at one size: to build, to load, to save
     evaluation   held-out text, read by rules that are the same for all
+    context      the same bytes, predicted after more and after less
     recall       what a network still knows of a name that it read before
 
 The records of long runs are in `results`.

@@ -5,6 +5,8 @@ passage all names are tried in all texts, so that each is compared with itself: 
 text that has it, and in those that have another. What differs is memory alone.
 """
 
+import re
+from itertools import pairwise
 from typing import NamedTuple
 
 import torch
@@ -39,17 +41,76 @@ SPEECHES = (
 """A scene of ours, in the manner of what the book's model has read; nobody is named."""
 
 
-class Recall(NamedTuple):
-    """What `tokens` later is left of a name: ln p of it, a mean over all names.
+POOL = (
+    "MALVORNISTEL", "BRATHICUMARD", "DELPHINORAST", "OSWINDOREMUS",
+    "TIBERTOLANDE", "GRUNDLEWICKS", "PIRANDOLETTA", "KELSTORMUNDY",
+)  # fmt: skip
+"""What no play knows; the first letters differ, so they do at any length."""
 
-    `told` is in the text that has it, `untold` in the others. `named` is the share of
-    texts in which no other name was likelier; a guess has 1 / number of names.
+
+class Recall(NamedTuple):
+    """What is left of names `tokens` later: `log_p` (N,N), ln p of name j in text i.
+
+    `told` is the mean where the text has the name, `untold` where it has another, and
+    `gains` (N,) their difference for each name. `named` is the share of texts in which
+    no other name was likelier; a guess has 1 / N.
     """
 
     tokens: int
-    told: float
-    untold: float
-    named: float
+    log_p: Tensor
+
+    @property
+    def told(self):
+        return self.log_p.diag().mean().item()
+
+    @property
+    def untold(self):
+        return self.told - self.gains.mean().item()
+
+    @property
+    def gains(self):
+        told = self.log_p.diag()
+        return told - (self.log_p.sum(0) - told) / (len(told) - 1)
+
+    @property
+    def named(self):
+        right = self.log_p.argmax(1) == torch.arange(len(self.log_p))
+        return right.float().mean().item()
+
+
+def introduction(name):
+    """What a newcomer says: MALVORN and Malvorn."""
+    return f"{name}.\nGood morrow, sir. I am {name.title()}, and come from sea.\n"
+
+
+def question(name):
+    """Who speaks next? The line break is read, and the letters of the name judged."""
+    return f"\n{name}"
+
+
+def plant(network, name, between=SPEECHES):
+    """`recall` for a name of yours and seven invented ones, as long as yours.
+
+    The first of the gains is yours. ValueError unless the name is 2 to 12 of the
+    letters A to Z; small ones are made large.
+    """
+    name = name.upper()
+    if not re.fullmatch("[A-Z]{2,12}", name):
+        raise ValueError(f"a name of 2 to 12 letters, A to Z, and not {name!r}")
+    others = [other[: len(name)] for other in POOL if other[: len(name)] != name]
+    return recall(network, [name, *others[:7]], introduction, between, question)
+
+
+def scenes_of(text, count, marks=(180, 480, 1030)):
+    """`count` scenes for `between`, evenly spread over a text of bytes.
+
+    Each begins at an empty line and is cut where a line ends, at the first one after
+    so many bytes as each mark. ValueError where the text ends before.
+    """
+    for k in range(count):
+        begin = text.index(b"\n\n", k * len(text) // count)
+        ends = [begin, *(text.index(b"\n", begin + mark) + 1 for mark in marks)]
+        yield [text[a:b].decode() for a, b in pairwise(ends)]
 
 
 @torch.no_grad()
@@ -86,11 +147,7 @@ def ask(network, state, questions, tokens):
     common = (asked == asked[0]).all(0).int().argmin()  # where they begin to differ
     if common == 0:  # at once, or nowhere
         raise ValueError(f"questions must begin alike, and then differ: {questions}")
-    log_p = log_p[:, common - 1 :].sum(1).view(count, count)  # (text,name)
-    told = log_p.diag()
-    untold = (log_p.sum(0) - told) / (count - 1)
-    named = (log_p.argmax(1) == torch.arange(count)).float()
-    return Recall(tokens, *(x.mean().item() for x in (told, untold, named)))
+    return Recall(tokens, log_p[:, common - 1 :].sum(1).view(count, count))
 
 
 def as_rows(texts, start=()):

@@ -1,0 +1,68 @@
+"""What the past is worth: the same bytes, predicted after more and after less of it.
+
+    passages       stretches of text, evenly spread, each with what stands before it
+    nats_after     those bytes, read on from a state
+    nats_in_window the same after windows of different lengths
+    paired         a mean over stretches, with its interval
+
+A difference between two readings is taken on each stretch, and only then is a mean
+taken, so that hard and easy passages cancel. A network reads bytes, forward(tokens,
+state=None) -> (logits, state), as all of `contenders` do.
+"""
+
+import numpy as np
+import torch
+from torch.nn.functional import cross_entropy
+
+
+def passages(works, before, judged, count):
+    """Up to `count` stretches of before + judged bytes, evenly spread: (N,T) tokens.
+
+    No two of them share a byte. ValueError where no work is long enough for one.
+    """
+    length = before + judged
+    found = [
+        text[start : start + length]
+        for text in works.values()
+        for start in range(0, len(text) - length + 1, length)
+    ]
+    if not found:
+        raise ValueError(f"no work has {length} bytes: ask for fewer")
+    chosen = np.linspace(0, len(found) - 1, min(count, len(found))).round()
+    return torch.tensor([list(found[int(i)]) for i in chosen])
+
+
+@torch.no_grad()
+def nats_after(network, state, tokens):
+    """-ln p of each token but the first, read on from a state: (N,T) -> (N,T-1)"""
+    logits, _ = network(tokens[:, :-1], state)
+    return cross_entropy(logits.float().mT, tokens[:, 1:], reduction="none")
+
+
+def nats_in_window(network, tokens, windows, judged, batch=4):
+    """{window: -ln p of the last `judged` bytes of each row}, (N,judged) each.
+
+    A window of n bytes is the last n of a row, the judged ones included; the one before
+    it is read too, so that the first is predicted from something. From an empty state.
+    Windows longer than a network can read are left out. ValueError where a row is not
+    longer than the longest window.
+    """
+    if tokens.shape[1] <= max(windows) or min(windows) < judged:
+        raise ValueError(f"rows of {tokens.shape[1]} tokens have no windows {windows}")
+    most = getattr(network.config, "context", None) or max(windows)
+    return {
+        window: torch.cat(
+            [
+                nats_after(network, None, rows[:, -window - 1 :])[:, -judged:]
+                for rows in tokens.split(batch)
+            ]
+        )
+        for window in windows
+        if window <= most
+    }
+
+
+def paired(difference):
+    """The mean of (N,T) nats and its 95 % interval, plus and minus, over rows."""
+    each = difference.double().mean(1)
+    return each.mean().item(), 1.96 * each.std().item() / len(each) ** 0.5

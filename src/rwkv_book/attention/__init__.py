@@ -46,6 +46,7 @@ from rwkv_book.attention.performer import (
     log_features,
     orthogonal_projection,
     performer,
+    performer_pairs,
     performer_recurrent,
 )
 from rwkv_book.attention.softmax import (
@@ -90,6 +91,7 @@ __all__ = [
     "nystromformer",
     "orthogonal_projection",
     "performer",
+    "performer_pairs",
     "performer_recurrent",
     "pseudo_inverse",
     "rotary",

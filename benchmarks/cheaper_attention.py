@@ -50,6 +50,7 @@ class Budget:
     texts: int = 32  # held-out texts on which a swap is judged, and as many to tune
     rates_swapped: tuple = (0.003, 0.01, 0.03)
     steps: int = 300  # of training from nothing
+    tuning_steps: int = 150  # of a run that tries a rate
     batch: int = 16
     window: int = 32
     features: int = 32
@@ -64,6 +65,7 @@ TINY = Budget(
     lessons=3,
     texts=4,
     steps=25,
+    tuning_steps=21,
     batch=2,
     window=8,
     features=8,
@@ -251,7 +253,7 @@ class Trained(Pieces):
         budget = self.budget
         run = replace(
             budget.teacher,
-            steps=budget.steps,
+            steps=budget.tuning_steps if seed == TUNING_SEED else budget.steps,
             batch=budget.batch,
             length=budget.length,
             learning_rate=rate,

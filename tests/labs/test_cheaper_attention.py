@@ -97,6 +97,15 @@ def test_no_trained_method_hears_what_comes_later(tmp_path):
         torch.testing.assert_close(one, two)
 
 
+def test_aft_as_products_is_aft():
+    query, key, value = torch.randn(3, 2, 4, 12, 8).double()
+    table = torch.randn(4, 12, 12).double()
+    for causal in (False, True):
+        found = cheaper_attention.aft_full(query, key, value, table, causal)
+        expected = attention.aft_full(query, key, value, table, causal)
+        torch.testing.assert_close(found, expected)
+
+
 def test_an_interval_is_students():
     """Differences 1, 2, 3: mean 2, deviation 1, 4.303 / sqrt(3) on either side."""
     mean, half = interval([2.0, 4.0, 6.0], [1.0, 2.0, 3.0])

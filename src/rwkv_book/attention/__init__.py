@@ -25,6 +25,7 @@ Sources: at each file.
 
 from rwkv_book.attention.aft import (
     aft_full,
+    aft_full_products,
     aft_local,
     aft_simple,
     aft_simple_recurrent,
@@ -72,6 +73,7 @@ __all__ = [
     "KvCache",
     "LargestArray",
     "aft_full",
+    "aft_full_products",
     "aft_local",
     "aft_simple",
     "aft_simple_recurrent",

@@ -9,7 +9,13 @@ from helpers.attention import aft_tensors, masked_or_not
 from helpers.comparison import TOLERANCE, assert_same, every_dtype, every_length, near
 from transformers.models.rwkv.modeling_rwkv import rwkv_linear_attention_cpu
 
-from rwkv_book.attention import aft_full, aft_local, aft_simple, aft_simple_recurrent
+from rwkv_book.attention import (
+    aft_full,
+    aft_full_products,
+    aft_local,
+    aft_simple,
+    aft_simple_recurrent,
+)
 from rwkv_book.attention.aft import LARGEST_KEY, WINDOW, LocalMixing, local_average
 from rwkv_book.rwkv4.wkv import wkv_attention
 from rwkv_book.transformer import Config, SelfAttention
@@ -142,3 +148,14 @@ def test_local_mixing_is_the_average_over_every_pair_let_through_by_the_query():
     query, key, value = mixing.query_key_value(x).chunk(3, dim=-1)
     average = slow_average(key, value, mixing.bias_left @ mixing.bias_right)
     near(mixing(x, None)[0], mixing.output(query.sigmoid() * average))
+
+
+@every_length
+@every_dtype
+@masked_or_not
+def test_aft_as_products_of_matrices_is_aft(length, dtype, causal):
+    query, key, value, bias = aft_tensors(length, dtype=dtype)
+    found = aft_full_products(query, key, value, bias, causal)
+    expected = aft_full(query, key, value, bias, causal)
+    tensors = [query, key, value, bias]
+    assert_same(found, expected, tensors, TOLERANCE[dtype])

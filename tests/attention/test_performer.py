@@ -15,6 +15,7 @@ from rwkv_book.attention import (
     log_features,
     orthogonal_projection,
     performer,
+    performer_pairs,
     performer_recurrent,
 )
 
@@ -142,6 +143,23 @@ def test_performer_is_that_of_the_package(length, dtype, causal):
     assert_same(found, expected, tensors, TOLERANCE[dtype] * 10)
 
 
+@every_length
+@every_dtype
+@masked_or_not
+def test_performers_pairs_are_its_sums(length, dtype, causal):
+    tensors = heads(length, 2, dtype=dtype)
+    projection = orthogonal_projection(20, 8, torch.Generator().manual_seed(0))
+    projection = projection.to(dtype)
+    found = performer_pairs(*tensors, projection, causal)
+    expected = (
+        performer_recurrent(*tensors, projection)[0]
+        if causal
+        else performer(*tensors, projection)
+    )
+    assert found.dtype == dtype
+    assert_same(found, expected, tensors, TOLERANCE[dtype] * 10)
+
+
 def test_performer_is_the_packages_module_as_it_comes():
     torch.manual_seed(0)
     module = performer_pytorch.FastAttention(8, nb_features=64)
@@ -160,6 +178,7 @@ def test_performer_stays_a_weighted_average_where_exponentials_overflow(scale, d
     for out in (
         performer(query, key, value, projection),
         performer_recurrent(query, key, value, projection)[0],
+        performer_pairs(query, key, value, projection, causal=True),
     ):
         assert (out >= value.amin(2, keepdim=True) - 1e-4).all()
         assert (out <= value.amax(2, keepdim=True) + 1e-4).all()

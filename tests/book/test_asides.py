@@ -10,9 +10,8 @@ from itertools import pairwise
 import numpy as np
 import pytest
 import torch
-from torch.nn.functional import normalize
 
-from rwkv_book import attention, checkpoint, training
+from rwkv_book import checkpoint, cost, training
 from rwkv_book.rwkv4 import minimal
 from rwkv_book.text import reviews
 from rwkv_book.training import ablations
@@ -42,18 +41,14 @@ def test_the_dictionary_that_the_bag_of_words_saves():
     assert len(runs) > 2 * 2**18  # so most pairs share a box
 
 
-def test_what_linear_attention_recalls():
-    """Pairs of random keys and values in a head of 16 channels, as in the chapter."""
-    parts = []
-    for pairs in (2, 4, 8):
-        torch.manual_seed(0)
-        key, value = normalize(torch.randn(2, 16, 1, pairs, 16), dim=-1)
-        asked = torch.randperm(pairs)
-        found = attention.METHODS["linear"](8 * key[:, :, asked], 8 * key, value, 16)
-        parts.append(((found @ value.mT).argmax(-1) == asked).float().mean().item())
-    assert parts[0] == 1
-    assert told(3, f"finds all of 2 pairs, {parts[1]:.0%}".replace("%", " %"))
-    assert told(3, f"of 4 and {parts[2]:.0%} of 8".replace("%", " %"))
+def test_the_share_of_gpt3_that_compares_tokens():
+    shape = cost.Shape(vocabulary=50257, layers=96, width=12288, hidden=4 * 12288)
+    rest = 2 * cost.gpt_matrix_parameters(shape)
+    last, mean = (
+        1 - rest / cost.gpt_forward_flops_per_token(shape, t) for t in (2048, 1024.5)
+    )
+    assert told(3, f"One number to remember: {100 * mean:.1f} %.")
+    assert told(3, f"at most {100 * mean:.1f} % of its arithmetic ({100 * last:.1f} %")
 
 
 def test_what_a_high_temperature_draws(shipped):

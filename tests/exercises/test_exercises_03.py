@@ -5,7 +5,7 @@ import math
 import torch
 from helpers.exercises import all_heard, of, told
 
-from rwkv_book.attention import features
+from rwkv_book.attention import features, softmax_attention
 from rwkv_book.exercises import chapter_03
 
 
@@ -33,6 +33,10 @@ def all_at_once(query, key, value):
     return query @ (key.T @ value) / (query @ key.sum(0))[:, None]
 
 
+def all_at_once_fading(query, key, value, decay_rate):
+    return all_at_once(query, key, value)
+
+
 def one_step_late(query, key, value, decay_rate):
     """The token before the newest has not faded yet."""
     query, key = features(query), features(key)
@@ -45,6 +49,83 @@ def one_step_late(query, key, value, decay_rate):
     return torch.stack(out)
 
 
+def linear(
+    phi_query=features, phi_key=features, order="key first", below="q @ den", fade=1.0
+):
+    """The loop again, with the slips that concern one letter of a line."""
+
+    def my_linear(query, key, value, decay_rate=0.0):
+        num, den, out = 0, 0, []
+        kept = math.exp(-fade * decay_rate)
+        for q, k, v in zip(phi_query(query), phi_key(key), value, strict=True):
+            outer = torch.outer(k, v) if order == "key first" else torch.outer(v, k)
+            num, den = kept * num + outer, kept * den + k
+            out.append(q @ num / (q @ den if below == "q @ den" else den.sum()))
+        return torch.stack(out)
+
+    return my_linear
+
+
+def query_bare_above(query, key, value):
+    num, den, out = 0, 0, []
+    for q, k, v in zip(query, features(key), value, strict=True):
+        num, den = num + torch.outer(k, v), den + k
+        out.append(q @ num / (features(q) @ den))
+    return torch.stack(out)
+
+
+def of_pairs(query, key, value, decay_rate=0.0):
+    """Right, with the matrix that the exercise is there to avoid."""
+    age = torch.arange(len(key))[:, None] - torch.arange(len(key))
+    weights = features(query) @ features(key).T
+    weights = (weights * torch.exp(-decay_rate * age.clamp(min=0))).tril()
+    return weights @ value / weights.sum(-1, keepdim=True)
+
+
+def looking_back(query, key, value):
+    """Right, row by row, with all that was read before read again."""
+    query, key = features(query), features(key)
+    rows = [key[: t + 1] @ q for t, q in enumerate(query)]
+    return torch.stack(
+        [row @ value[: len(row)] / row.sum() for row in rows],
+    )
+
+
+def features_in_the_loop(query, key, value):
+    num, den, out = 0, 0, []
+    for t, v in enumerate(value):
+        q, k = features(query)[t], features(key)[t]
+        num, den = num + torch.outer(k, v), den + k
+        out.append(q @ num / (q @ den))
+    return torch.stack(out)
+
+
+def running_sums(query, key, value):
+    """Right, in one line a sum."""
+    query, key = features(query), features(key)
+    num = (key[:, :, None] * value[:, None]).cumsum(0)
+    den = (query * key.cumsum(0)).sum(-1, keepdim=True)
+    return torch.einsum("tn,tnm->tm", query, num) / den
+
+
+def glued(query, key, value):
+    """Right, with the outputs joined as they come."""
+    query, key = features(query), features(key)
+    num, den, out = 0, 0, value[:0]
+    for q, k, v in zip(query, key, value, strict=True):
+        num, den = num + torch.outer(k, v), den + k
+        out = torch.cat([out, (q @ num / (q @ den))[None]])
+    return out
+
+
+def in_numpy(query, key, value):
+    return loop()(query, key, value).numpy()
+
+
+def of_softmax(query, key, value, decay_rate=0.0):
+    return softmax_attention(query, key, value, causal=True)
+
+
 ANSWERS = [
     *of(
         "03.1",
@@ -54,17 +135,19 @@ ANSWERS = [
         (65, "a key and a value"),
         (66, "a key and a value"),
         (4096, "numbers with numbers"),
+        (4160, "what the state holds"),
         (40, "Solve"),
         ("many", "should be a number"),
     ),
     *of(
         "03.2",
         (7, "Right."),
-        (0, "does see later tokens"),
-        (8, "Token 0 itself"),
-        (56, "hides all sums but the first"),
-        (63, "hides all sums but the first"),
-        (3, "Which tokens"),
+        (0, "does see later bytes"),
+        (1, "may look at one mean"),
+        (8, "Byte 0 itself"),
+        (56, "hides all means but the first"),
+        (63, "hides all means but the first"),
+        (3, "Which bytes"),
     ),
     *of(
         "03.3",
@@ -73,6 +156,19 @@ ANSWERS = [
         (loop(phi=lambda x: x), "features are missing"),
         (all_at_once, "hears the last one"),
         (loop(late=True), "does not hear itself"),
+        (glued, "Right."),
+        (running_sums, "Right."),
+        (in_numpy, "Right."),
+        (of_pairs, "T×T matrix"),
+        (looking_back, "times the work"),
+        (features_in_the_loop, "times the work"),
+        (linear(order="value first"), "wrong way round"),
+        (linear(phi_query=lambda x: x), "The query needs features"),
+        (linear(phi_key=lambda x: x), "The key needs its features"),
+        (linear(phi_query=lambda x: features(x / 2)), "divided by √N"),
+        (linear(below="den"), "No query below the line"),
+        (query_bare_above, "takes φ twice"),
+        (of_softmax, "softmax attention"),
         (loop(again=2), "not those of linear attention"),
         (lambda *_: torch.zeros(3, 4), "returns shape (3, 4)"),
         (lambda *_: None, "returns nothing"),
@@ -86,6 +182,16 @@ ANSWERS = [
         (loop(keep_num=0, keep_den=0), "Nothing fades"),
         (loop(keep_num=-1, keep_den=-1), "The past grows"),
         (one_step_late, "before the newest"),
+        (of_pairs, "T×T matrix"),
+        (linear(), "Right."),
+        (linear(order="value first"), "wrong way round"),
+        (linear(phi_query=lambda x: x), "The query needs features"),
+        (linear(phi_key=lambda x: x), "The key needs its features"),
+        (loop(phi=lambda x: x), "features are missing"),
+        (loop(divided=False), "do not sum to 1"),
+        (loop(late=True), "does not hear itself"),
+        (all_at_once_fading, "hears the last one"),
+        (lambda q, k, v, w: loop()(q, k, v, math.exp(w)), "not exp(-exp(w))"),
         (lambda q, k, v, w: loop()(q, k, v, -math.log(1 - w)), "not by 1 - w"),
         (lambda q, k, v, w: loop()(q, k, v, -math.log(w)), "not by w"),
         (loop(again=2), "not those of linear attention"),
@@ -95,8 +201,8 @@ ANSWERS = [
         (9 * (2 * torch.eye(16) - 1), "Right."),
         ((9 * (2 * torch.eye(16) - 1)).tolist(), "Right."),
         (torch.eye(16), "orthogonal, and their features are not"),
-        (torch.zeros(16, 16), "weight of 0.06"),
-        (5 * torch.eye(16) - 5, "should be near 0 but one"),
+        (torch.zeros(16, 16), "weight of only 0.06"),
+        (5 * torch.eye(16) - 5, "all but one should be near 0"),
         (torch.eye(17), "returns shape (17, 17)"),
     ),
 ]

@@ -25,6 +25,7 @@ Sources: at each file.
 
 from rwkv_book.attention.aft import (
     aft_full,
+    aft_full_products,
     aft_local,
     aft_simple,
     aft_simple_recurrent,
@@ -46,6 +47,7 @@ from rwkv_book.attention.performer import (
     log_features,
     orthogonal_projection,
     performer,
+    performer_pairs,
     performer_recurrent,
 )
 from rwkv_book.attention.softmax import (
@@ -71,6 +73,7 @@ __all__ = [
     "KvCache",
     "LargestArray",
     "aft_full",
+    "aft_full_products",
     "aft_local",
     "aft_simple",
     "aft_simple_recurrent",
@@ -90,6 +93,7 @@ __all__ = [
     "nystromformer",
     "orthogonal_projection",
     "performer",
+    "performer_pairs",
     "performer_recurrent",
     "pseudo_inverse",
     "rotary",

@@ -39,6 +39,20 @@ def aft_full(query, key, value, position_bias, causal=False):
     return query.sigmoid() * (logits.softmax(-2) * value.unsqueeze(-3)).sum(-2)
 
 
+def aft_full_products(query, key, value, position_bias, causal=False):
+    """The same as products of matrices: O(T²·C) time, O(T² + T·C) memory.
+
+    For biases (T,T), or (H,T,T), and keys that differ by less than 80: a weight that
+    is e⁸⁰ times smaller than the largest counts as none.
+    """
+    if causal:
+        seen = visible(*position_bias.shape[-2:], key.device)
+        position_bias = position_bias.masked_fill(~seen, -torch.inf)
+    by_place = (position_bias - position_bias.amax(-1, keepdim=True)).exp()
+    by_key = (key - key.amax(-2, keepdim=True)).exp()
+    return query.sigmoid() * (by_place @ (by_key * value)) / (by_place @ by_key)
+
+
 def aft_local(query, key, value, position_bias, window, causal=False):
     """`aft_full` with a bias of 0 for tokens `window` or more apart, which stay in.
 

@@ -10,6 +10,9 @@ import math
 import torch
 
 from rwkv_book.attention.average import empty_average
+from rwkv_book.attention.softmax import visible
+
+LEAST = 1e-37  # a product of features that float32 still holds
 
 
 def orthogonal_projection(count, size, generator=None):
@@ -49,6 +52,23 @@ def performer(query, key, value, projection):
     average = key.softmax(-2).transpose(-1, -2) @ value  # (B,H,M,N)
     log_weight = key.logsumexp(-2, keepdim=True)  # (B,H,1,M)
     return (query + log_weight).softmax(-1) @ average
+
+
+def performer_pairs(query, key, value, projection, causal=False):
+    """The same with its weights written out: O(T²·M) time, quick where T is small.
+
+    A softmax over log(φ(query)·φ(key)), with the largest feature of each vector taken
+    out before the product and put back after it. For gradients, too.
+    """
+    scale = query.shape[-1] ** -0.25
+    query, key = (log_features(x * scale, projection) for x in (query, key))
+    largest = key.amax(-1, keepdim=True)  # a query's own cancels in the softmax
+    query, key = (query - query.amax(-1, keepdim=True)).exp(), (key - largest).exp()
+    logits = (query @ key.mT).clamp(min=LEAST).log() + largest.mT  # (B,H,T,T)
+    if causal:
+        seen = visible(*logits.shape[-2:], logits.device)
+        logits = logits.masked_fill(~seen, -torch.inf)
+    return logits.softmax(-1) @ value
 
 
 def performer_recurrent(query, key, value, projection, state=None):

@@ -5,6 +5,7 @@
     evaluation   held-out text, read by rules that are the same for all
     context      the same bytes, predicted after more and after less
     recall       what a network still knows of a name that it read before
+    swapping     cheaper attentions in the place of softmax in a trained layer
 
 The records of long runs are in `results`.
 """

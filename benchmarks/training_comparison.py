@@ -82,8 +82,8 @@ class Budget:
     tuning_steps: int = 160
     seeds: int = 3
     longest: int = 8192  # where the loss by position ends
-    stretches: int = 8  # of held-out text, over which it is a mean
-    held_out: int | None = 32_768  # bytes of each held-out work; None: all
+    stretches: int = 6  # of held-out text, over which it is a mean
+    held_out: int | None = 24_576  # bytes of each held-out work; None: all
     bfloat16: bool = False
     device: str = "cpu"
 
@@ -118,7 +118,7 @@ BUDGETS = {
         held_out=8_192,
     ),
     "cpu": Budget(
-        layers=3, width=64, batch=8, length=256, steps={"short": 480, "long": 1920}
+        layers=3, width=64, batch=4, length=256, steps={"short": 600, "long": 2400}
     ),
     "gpu": Budget(
         layers=6,

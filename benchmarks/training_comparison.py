@@ -149,6 +149,18 @@ def optimizer_of(network, run):
     return optimizer
 
 
+def recipe(run):
+    """What is the same for all, but for the rate; warm-up as a share of the steps."""
+    return {
+        "betas": BETAS,
+        "weight_decay": run.weight_decay,
+        "clip": run.clip,
+        "warm_up": run.warm_up / run.steps,
+        "final_rate": run.final_learning_rate / run.learning_rate,
+        "dropout": 0.0,
+    }
+
+
 def train(name, run, data, wkv, device):
     """A trained contender and the loss of every step before it."""
     network = build(name, run, wkv, device)
@@ -449,6 +461,7 @@ if __name__ == "__main__":
             rows,
             budget=options.budget,
             plan=asdict(budget),
+            recipe=recipe(budget.run(100, 1.0, 0)),
             tuning=tuned,
             counting={
                 before: counting_loss(comparison.data, comparison.held_out, before)

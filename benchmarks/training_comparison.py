@@ -65,7 +65,7 @@ TUNING_SEED = 1000  # not one of those that are compared
 OPERATORS = {"fused": wkv_fused, "chunked": wkv_chunked}
 BETAS = (0.9, 0.95)  # of Adam's averages, as for GPT-3
 TUNED_ONLY = ("gpt-usual",)  # what ends with its tuning
-LONGER = ("rwkv", "gpt-rotary", "gpt-shift", "lstm")  # what is trained longer
+LONGER = ("rwkv", "lstm", "gpt-rotary", "gpt-learned")  # what is trained longer
 WIDEST = 8  # rates, after which a grid is not widened any more
 
 
@@ -119,7 +119,7 @@ BUDGETS = {
         held_out=8_192,
     ),
     "cpu": Budget(
-        layers=3, width=64, batch=4, length=256, steps={"short": 400, "long": 1600}
+        layers=3, width=64, batch=4, length=256, steps={"short": 400, "long": 1000}
     ),
     "gpu": Budget(
         layers=6,
@@ -255,9 +255,7 @@ class Comparison:
         network, losses = train(name, run, self.data, self.wkv, budget.device)
         seconds = time.perf_counter() - start
         loss, works = evaluation.windowed_loss(network, self.held_out, run.length)
-        buckets = evaluation.loss_by_position(
-            network, self.held_out, budget.longest, budget.stretches
-        )
+        by_position = self.by_position(network) if length == "short" else None
         if length == "short" and seed == 0 and name in contenders.SHIPPED:
             metadata = {
                 "corpus": run.corpus,
@@ -275,10 +273,17 @@ class Comparison:
             "training_loss": thinned(losses),
             "held_out_loss": loss,
             "held_out_works": works,
-            "by_position": {
-                key: [getattr(bucket, key) for bucket in buckets]
-                for key in evaluation.Bucket._fields
-            },
+            "by_position": by_position,
+        }
+
+    def by_position(self, network):
+        """The loss after 1 to 16 bytes were read, after 17 to 32, ...: {field: list}"""
+        buckets = evaluation.loss_by_position(
+            network, self.held_out, self.budget.longest, self.budget.stretches
+        )
+        return {
+            key: [getattr(bucket, key) for bucket in buckets]
+            for key in evaluation.Bucket._fields
         }
 
     def weights(self, name):
@@ -462,6 +467,7 @@ if __name__ == "__main__":
             budget=options.budget,
             plan=asdict(budget),
             recipe=recipe(budget.run(100, 1.0, 0)),
+            text_bytes=len(comparison.data),
             tuning=tuned,
             counting={
                 before: counting_loss(comparison.data, comparison.held_out, before)

@@ -255,8 +255,9 @@ class Comparison:
         network, losses = train(name, run, self.data, self.wkv, budget.device)
         seconds = time.perf_counter() - start
         loss, works = evaluation.windowed_loss(network, self.held_out, run.length)
-        by_position = self.by_position(network) if length == "short" else None
-        if length == "short" and seed == 0 and name in contenders.SHIPPED:
+        ships = length == "short" and name in contenders.SHIPPED
+        by_position = self.by_position(network) if ships else None
+        if ships and seed == 0:
             metadata = {
                 "corpus": run.corpus,
                 "held-out works": ", ".join(self.held_out),

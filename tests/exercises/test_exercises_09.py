@@ -65,12 +65,12 @@ ANSWERS = [
     ),
     *of(
         "09.2",
-        (2, "Right. 28 GB"),
-        ("2", "Right."),
-        (torch.tensor(2), "Right."),
+        (3, "Right. A 32nd of 226 GB"),
+        ("3", "Right."),
+        (torch.tensor(3), "Right."),
         (0, "226 GB"),
-        (1, "leaves no 20 GB"),
-        (3, "a lower stage fits too"),
+        (1, "57 GB before anything else"),
+        (2, "leaves no 15 GB"),
         (4, "0, 1, 2 or 3, and is 4"),
     ),
     *of(

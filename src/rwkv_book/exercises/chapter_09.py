@@ -44,20 +44,19 @@ pose(
 pose(
     "09.2",
     NumberQuestion(
-        right=2,
+        right=3,
         mistakes={
             0: "Without ZeRO each GPU keeps all 16 bytes of 14 billion parameters: "
             "226 GB.",
-            1: "Close. Stage 1 shares 12 of the 16 bytes by 8, but keeps weights and "
-            "gradients whole: 57 + 21 = 78 GB. It fits into 80, and leaves no 20 GB "
-            "for activations.",
-            3: "It fits, with 28 GB each, but a lower stage fits too, and stage 3 "
-            "sends half as much again.",
+            1: "Stage 1 shares 12 of the 16 bytes, but keeps weights and gradients "
+            "whole: 57 GB before anything else.",
+            2: "Close. Stage 2 shares all but the weights: 28 GB of them, and 6 GB of "
+            "everything else. That fits into 40, and leaves no 15 GB for activations.",
         },
         hint="It should be a stage, 0, 1, 2 or 3, and is {answer:g}. For each: what "
-        "is shared by 8, what is kept whole, and is the sum below 60 GB?",
-        praise="28 GB of weights whole, and an eighth of 198 GB of everything else: "
-        "53 GB, and 27 left. More GPUs would make stage 1 no better than 57.",
+        "is shared by 32, what is kept whole, and is the sum below 25 GB?",
+        praise="A 32nd of 226 GB: 7 GB each. No number of GPUs would have made stage 2 "
+        "fit, in which each keeps 28 GB of weights.",
     ),
 )
 

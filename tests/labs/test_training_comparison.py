@@ -27,6 +27,7 @@ MICRO = training_comparison.Budget(
     rates=(1e-3, 2e-3, 4e-3),
     tuning_steps=5,
     seeds=2,
+    longer_seeds=1,
     longest=32,
     stretches=2,
 )

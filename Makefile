@@ -161,7 +161,7 @@ bench: $(INSTALLED) ## measure on this CPU, and record it in benchmarks/results
 	@for question in operator_forms chunks training_step generation squared_relu_zeros; do \
 	  $(PY) benchmarks/$$question.py || exit 1; done
 
-comparison: $(INSTALLED) ## train five networks on equal terms, and record it (75 minutes; BUDGET=tiny: two)
+comparison: $(INSTALLED) ## train all contenders on equal terms, and record it (half an hour; BUDGET=tiny: two minutes)
 	@$(PY) benchmarks/training_comparison.py --budget $(BUDGET)
 
 # --- what need not hold up a change --------------------------------------------------

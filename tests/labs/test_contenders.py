@@ -1,6 +1,7 @@
-"""Five networks that are compared: one size, one interface, and what is shipped."""
+"""The networks that are compared: one size, one interface, and what is shipped."""
 
 import json
+import math
 import os
 import re
 import stat
@@ -24,11 +25,10 @@ from rwkv_book.text import corpora
 @pytest.mark.parametrize("budget", ["tiny", "cpu", "gpu"])
 def test_parameters_are_equal_within_two_percent_at_every_size(name, budget):
     budget = BUDGETS[budget]
-    for layers, width in budget.sizes.values():
-        size = model.Config(256, layers, width)
-        wanted = contenders.parameters_of("rwkv", size)
-        shape = contenders.shape(name, size, budget.length)
-        assert abs(contenders.parameters_of(name, shape) / wanted - 1) <= 0.02
+    size = model.Config(256, budget.layers, budget.width)
+    wanted = contenders.parameters_of("rwkv", size)
+    shape = contenders.shape(name, size, budget.length)
+    assert abs(contenders.parameters_of(name, shape) / wanted - 1) <= 0.02
 
 
 @every_contender
@@ -49,6 +49,67 @@ def test_an_lstm_hears_its_first_token_from_the_start():
     torch.manual_seed(0)
     plain = contenders.make("lstm", contenders.shape("lstm", SIZE))
     assert spread(build("lstm", SIZE)) > 1.5 * spread(plain)
+
+
+# How they begin, and what the last three are.
+
+
+@pytest.mark.parametrize("name", ["gpt-learned", "gpt-rotary", "gpt-shift", "aft"])
+def test_a_gpt_begins_as_gpt_2_would_at_its_width(name):
+    torch.manual_seed(0)
+    network = build(name, model.Config(256, 2, 48), 256)
+    spread = 0.02 * math.sqrt(768 / network.config.width)
+    for key, weights in network.named_parameters():
+        if weights.ndim == 2 and "bias" not in key:
+            share = 4 if "output" in key else 1  # twice as many as layers
+            wanted = spread / math.sqrt(share)
+            assert weights.std().item() == pytest.approx(wanted, rel=0.1), key
+
+
+def test_the_usual_gpt_begins_at_the_same_spread_whatever_its_width():
+    torch.manual_seed(0)
+    network = build("gpt-usual", model.Config(256, 2, 48))
+    assert network.embedding.weight.std().item() == pytest.approx(0.02, rel=0.1)
+
+
+def test_a_gpt_with_shift_is_a_gpt_where_its_mixtures_are_all_of_this_token():
+    shifted = contender("gpt-shift")
+    plain = contenders.make("gpt-rotary", shifted.config).double()
+    weights = {}
+    for key, values in shifted.state_dict().items():
+        if ".mix_" in key:
+            shifted.get_parameter(key).data.fill_(1)
+        else:
+            weights[key.replace(".block.", ".")] = values
+    plain.load_state_dict(weights)
+    near(shifted(some_tokens())[0], plain(some_tokens())[0])
+
+
+def test_what_a_gpt_with_shift_mixes_in_is_the_previous_token():
+    """With mixtures of nothing but it, the newest token changes no logit but by x."""
+    shifted, tokens = contender("gpt-shift"), some_tokens()
+    for key, weights in shifted.named_parameters():
+        if ".mix_" in key:
+            weights.data.zero_()
+    read = []
+    query_key_value = shifted.blocks[0].block.attention.query_key_value
+    query_key_value.register_forward_pre_hook(lambda module, x: read.append(x[0]))
+    shifted(tokens)
+    tokens[:, -1] = (tokens[:, -1] + 1) % 256
+    shifted(tokens)
+    assert torch.equal(*read) and not read[0][:, 0].any()
+
+
+def test_an_rwkv_without_shift_has_mixtures_that_do_nothing():
+    network, tokens = contender("rwkv-no-shift"), some_tokens()
+    before, _ = network(tokens)
+    before.sum().backward()
+    for key, weights in network.named_parameters():
+        if ".mix_" in key:
+            assert weights.grad.abs().max() < 1e-12
+            weights.data.normal_()
+    near(network(tokens)[0], before)
+    assert not torch.allclose(contender("rwkv")(tokens)[0], before)
 
 
 # One interface.
@@ -142,14 +203,15 @@ def test_a_file_of_something_else_is_refused():
 # What comes with the book.
 
 CPU = BUDGETS["cpu"]
+every_shipped = pytest.mark.parametrize("name", contenders.SHIPPED)
 
 
-@every_contender
-def test_a_shipped_contender_is_the_first_seed_at_the_larger_size(name):
+@every_shipped
+def test_a_shipped_contender_is_the_first_seed(name):
     known, network = contenders.metadata(name), contenders.load(name)
     run = training.Run(**json.loads(known["run"]))
     assert known["contender"] == name
-    assert run == CPU.run("larger", run.learning_rate, seed=0)
+    assert run == CPU.run(CPU.steps["short"], run.learning_rate, seed=0)
     size = model.Config(training.VOCABULARY, run.layers, run.width)
     assert network.config == contenders.shape(name, size, run.length)
     assert contenders.file_of(name).stat().st_size < 2.1 * contenders.parameters(
@@ -171,7 +233,7 @@ def held_out():
         pytest.skip(f"the corpus can't be had here: {error}")
 
 
-@every_contender
+@every_shipped
 def test_a_shipped_contender_is_worth_what_its_file_says(name, held_out):
     """On the beginning of a work that it never saw."""
     stated = r"([\d.]+) nats per byte, the first (\d+) of (\w+)"

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 import training_comparison
-from helpers.contenders import contender, every_contender
+from helpers.contenders import contender
 from torch.nn.modules.module import register_module_forward_pre_hook
 
 from rwkv_book import training
@@ -19,16 +19,19 @@ from rwkv_book.rwkv4 import model
 from rwkv_book.text import corpora
 
 MICRO = training_comparison.Budget(
-    sizes={"smaller": (1, 8), "larger": (1, 16)},
-    steps=4,
+    layers=1,
+    width=8,
     batch=2,
     length=16,
-    rates=(1e-3, 1e-2),
+    steps={"short": 4, "long": 6},
+    rates=(1e-3, 2e-3, 4e-3),
     tuning_steps=5,
     seeds=2,
+    longer_seeds=1,
     longest=32,
     stretches=2,
 )
+COMPARED = [name for name in NAMES if name not in training_comparison.TUNED_ONLY]
 CORPUS = corpora.Corpus(
     "micro",
     {"one": b"the cat sat on the mat; " * 9},
@@ -59,43 +62,99 @@ def uninterrupted(tmp_path_factory):
 def test_an_interrupted_comparison_goes_on_and_ends_in_the_same_numbers(
     tmp_path, monkeypatch, uninterrupted
 ):
-    """Interrupted in the second of two networks that are compared."""
-    real, calls = training_comparison.fit, []
+    """Interrupted in the second of the networks that are compared."""
+    real, calls, steps = training_comparison.fit, [], MICRO.steps["short"]
 
-    def counted(network, run, data):
-        for loss in real(network, run, data):
+    def counted(network, run, *arguments):
+        for loss in real(network, run, *arguments):
             calls.append(run.seed)
-            if calls.count(0) == MICRO.steps + 2:
+            if calls.count(0) == steps + 2:
                 raise KeyboardInterrupt
             yield loss
 
     monkeypatch.setattr(training_comparison, "fit", counted)
     with pytest.raises(KeyboardInterrupt):
         results(comparison(tmp_path).all_units())
-    assert (tmp_path / "smaller-rwkv-0.json").exists()
-    assert not (tmp_path / "smaller-lstm-0.json").exists()
-    finished = (tmp_path / "smaller-rwkv-0.json").read_bytes()
+    assert (tmp_path / "short-rwkv-0.json").exists()
+    assert not (tmp_path / "short-lstm-0.json").exists()
+    finished = (tmp_path / "short-rwkv-0.json").read_bytes()
     calls.clear()
     calls.extend([0] * 1000)  # no second interruption
     assert results(comparison(tmp_path).all_units()) == uninterrupted[1]
-    assert (tmp_path / "smaller-rwkv-0.json").read_bytes() == finished
-    units = len(NAMES) * len(MICRO.sizes)
-    assert calls.count(0) == 1000 + (units - 1) * MICRO.steps
+    assert (tmp_path / "short-rwkv-0.json").read_bytes() == finished
+    longer = len(training_comparison.LONGER) * MICRO.steps["long"]
+    assert calls.count(0) == 1000 + (len(COMPARED) - 1) * steps + longer
     assert training_comparison.TUNING_SEED not in calls
 
 
 def test_a_folder_of_another_budget_is_refused(uninterrupted):
-    other = replace(MICRO, steps=5)
+    other = replace(MICRO, length=8)
     with pytest.raises(SystemExit, match="another budget"):
         results(comparison(uninterrupted[0], other).all_units())
 
 
+def test_more_seeds_go_on_from_the_fewer(uninterrupted):
+    more = comparison(uninterrupted[0], replace(MICRO, longer_seeds=2))
+    _, rows = results(more.all_units())
+    seeds = {row["length"]: len(row["held_out_loss"]["seeds"]) for row in rows}
+    assert seeds == {"short": 2, "long": 2}
+
+
+def test_a_comparison_out_of_time_begins_no_run_and_keeps_what_is_there(
+    tmp_path, uninterrupted
+):
+    late = training_comparison.Comparison(
+        MICRO, tmp_path, CORPUS, model.wkv_chunked, minutes=0
+    )
+    with pytest.raises(training_comparison.OutOfTime):
+        results(late.all_units())
+    assert not list(tmp_path.iterdir())
+    late = training_comparison.Comparison(
+        MICRO, uninterrupted[0], CORPUS, model.wkv_chunked, minutes=0
+    )
+    assert results(late.all_units()) == uninterrupted[1]
+
+
+def test_a_grid_grows_for_all_until_no_best_is_at_its_edge(tmp_path, monkeypatch):
+    """One is best at 0.008 and the others at 0.002, from 0.001 to 0.004."""
+
+    def loss(self, name, rate):
+        return abs(math.log(rate / (8e-3 if name == "aft" else 2e-3)))
+
+    monkeypatch.setattr(training_comparison.Comparison, "try_rate", loss)
+    tuned = comparison(tmp_path).tune()
+    assert {tuple(tried) for tried in tuned.values()} == {
+        (1e-3, 2e-3, 4e-3, 8e-3, 16e-3)
+    }
+
+
+def test_a_rate_at_which_the_loss_explodes_is_no_best(tmp_path, monkeypatch):
+    def explode(*arguments):
+        raise FloatingPointError
+
+    monkeypatch.setattr(training_comparison, "train", explode)
+    assert comparison(tmp_path).try_rate("rwkv", 1.0) > 50
+
+
+def test_the_optimizer_has_the_betas_of_gpt_and_decays_matrices_alone():
+    run = MICRO.run(10, 1e-3, 0)
+    optimizer = training_comparison.optimizer_of(contender("gpt-rotary"), run)
+    groups = optimizer.param_groups
+    assert [group["betas"] for group in groups] == [(0.9, 0.95)] * 2
+    assert {group["weight_decay"] for group in groups} == {0.1, 0.0}
+    assert training_comparison.recipe(run)["weight_decay"] == 0.1
+
+
 def test_a_row_holds_every_seed_its_mean_and_its_error(uninterrupted):
     _, (tuned, rows) = uninterrupted
-    assert [(row["size"], row["contender"]) for row in rows] == [
-        (size, name) for size in MICRO.sizes for name in NAMES
+    assert [(row["length"], row["contender"]) for row in rows] == [
+        *(("short", name) for name in COMPARED),
+        *(("long", name) for name in training_comparison.LONGER),
     ]
     for row in rows:
+        assert len(row["by_position"]) == len(row["held_out_loss"]["seeds"])
+        if row["length"] == "long":
+            continue
         one, other = row["held_out_loss"]["seeds"]
         assert one != other
         assert row["held_out_loss"]["mean"] == pytest.approx((one + other) / 2)
@@ -105,13 +164,12 @@ def test_a_row_holds_every_seed_its_mean_and_its_error(uninterrupted):
         assert row["learning_rate"] == min(
             tuned[row["contender"]], key=tuned[row["contender"]].get
         )
-        assert (row["by_position"][0] is None) == (row["size"] == "smaller")
 
 
 def test_all_contenders_read_the_same_bytes_in_the_same_order(tmp_path):
     compared, read = comparison(tmp_path), {name: [] for name in NAMES}
     for name in NAMES:
-        run = MICRO.run("larger", 1e-3, 1)
+        run = MICRO.run(4, 1e-3, 1)
         network = type(contender(name))
 
         def watch(module, arguments, name=name, network=network):
@@ -122,9 +180,9 @@ def test_all_contenders_read_the_same_bytes_in_the_same_order(tmp_path):
         training_comparison.train(name, run, compared.data, compared.wkv, "cpu")
         hook.remove()
     first, *others = read.values()
-    assert len(first) == MICRO.steps and not torch.equal(first[0], first[1])
+    assert len(first) == run.steps and not torch.equal(first[0], first[1])
     for other in others:
-        assert all(map(torch.equal, first, other)) and len(other) == MICRO.steps
+        assert all(map(torch.equal, first, other)) and len(other) == run.steps
 
 
 def test_counting_is_judged_by_what_followed_in_the_training_text():
@@ -147,35 +205,46 @@ RECORDS = [
 
 @pytest.mark.parametrize("record", RECORDS, ids=lambda record: record["device"])
 def test_a_record_is_of_the_command_as_it_is_now(record):
-    plan = json.dumps(asdict(training_comparison.BUDGETS[record["budget"]]))
-    assert record["plan"] == json.loads(plan)
+    budget = asdict(training_comparison.BUDGETS[record["budget"]])
+    assert record["plan"] == json.loads(json.dumps(budget))
     for row in record["rows"]:
-        layers, width = record["plan"]["sizes"][row["size"]]
-        size = model.Config(training.VOCABULARY, layers, width)
-        length = record["plan"]["length"]
-        shape = contenders.shape(row["contender"], size, length)
+        plan = record["plan"]
+        size = model.Config(training.VOCABULARY, plan["layers"], plan["width"])
+        shape = contenders.shape(row["contender"], size, plan["length"])
         assert row["shape"] == asdict(shape)
         assert row["parameters"] == contenders.parameters_of(row["contender"], shape)
 
 
 @pytest.mark.parametrize("record", RECORDS, ids=lambda record: record["device"])
-def test_a_record_has_every_contender_size_and_seed(record):
+def test_a_record_has_every_contender_and_seed(record):
     plan, rows = record["plan"], record["rows"]
-    pairs = {(row["size"], row["contender"]) for row in rows}
-    assert pairs == {(size, name) for size in plan["sizes"] for name in NAMES}
+    short = [row for row in rows if row["length"] == "short"]
+    assert [row["contender"] for row in short] == COMPARED
     for row in rows:
         losses = row["held_out_loss"]["seeds"]
-        assert len(set(losses)) == len(row["training_loss"]) == plan["seeds"] >= 3
+        wanted = plan["seeds" if row in short else "longer_seeds"]
+        assert len(set(losses)) == len(row["training_loss"]) == wanted
         assert row["held_out_loss"] == training_comparison.over_seeds(losses)
+    assert plan["seeds"] >= 3
 
 
-@every_contender
+@pytest.mark.parametrize("record", RECORDS, ids=lambda record: record["device"])
+def test_every_rate_of_a_record_is_between_two_that_were_tried(record):
+    for name, tried in record["tuning"].items():
+        best = min(tried, key=tried.get)
+        assert min(map(float, tried)) < float(best) < max(map(float, tried)), name
+        for row in record["rows"]:
+            if row["contender"] == name:
+                assert row["learning_rate"] == float(best)
+
+
+@pytest.mark.parametrize("name", contenders.SHIPPED)
 def test_the_shipped_contenders_are_those_of_a_record(name):
     stated = float(contenders.metadata(name)["held-out loss"].split()[0])
     recorded = [
         row["held_out_loss"]["seeds"][0]
         for record in RECORDS
         for row in record["rows"]
-        if (record["budget"], row["size"], row["contender"]) == ("cpu", "larger", name)
+        if (record["budget"], row["length"], row["contender"]) == ("cpu", "short", name)
     ]
     assert any(loss == pytest.approx(stated, abs=6e-5) for loss in recorded)

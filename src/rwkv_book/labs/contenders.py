@@ -1,16 +1,20 @@
-"""What RWKV is compared with: five language models at one number of parameters.
+"""What RWKV is compared with: language models at one number of parameters.
 
-    name         how tokens meet                                 numbers kept
-    rwkv         averages that fade at a rate of their channel   5·L·C
-    lstm         gates over a memory that is added to            2·C, in one layer
-    gpt-learned  softmax attention, a vector for each position   2·L·C·T, T <= context
-    gpt-rotary   softmax attention, positions by rotation        2·L·C·T
-    aft          averages with a weight for each distance        66·L·C
+    name           how tokens meet                                 numbers kept
+    rwkv           averages that fade at a rate of their channel   5·L·C
+    lstm           gates over a memory that is added to            2·C, in one layer
+    gpt-learned    softmax attention, a vector for each position   2·L·C·T, T <= context
+    gpt-rotary     softmax attention, positions by rotation        2·L·C·T
+    aft            averages with a weight for each distance        66·L·C
+    gpt-shift      gpt-rotary, with the token shift of RWKV        2·L·C·(T + 1)
+    rwkv-no-shift  rwkv, without it                                3·L·C
+    gpt-usual      gpt-rotary, with initial values for 768 channels, not for its own
 
-All read bytes, `forward(tokens, state=None)` gives logits and the next state, and
-`step` is the same function for one token. `build` makes one of the size of an RWKV,
-`load` one that was trained beside the others by benchmarks/training_comparison.py.
-How they are judged is in `evaluation`.
+The last three say what a part is worth. All read bytes, `forward(tokens, state=None)`
+gives logits and the next state, and `step` is the same function for one token. `build`
+makes one of the size of an RWKV, `load` one of the first five, which were trained
+beside the others by benchmarks/training_comparison.py. How they are judged is in
+`evaluation`.
 """
 
 import json
@@ -24,11 +28,20 @@ from pathlib import Path
 import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
+from torch.nn.functional import gelu
 
 from rwkv_book import checkpoint, folders, rnn, transformer
+from rwkv_book.attention import fused_attention
 from rwkv_book.attention.aft import WINDOW, LocalMixing
 from rwkv_book.labs.evaluation import CONTEXT
-from rwkv_book.layers import LanguageModel, check_state, check_tokens, through
+from rwkv_book.layers import (
+    LanguageModel,
+    check_state,
+    check_tokens,
+    shift,
+    through,
+    token_shift,
+)
 from rwkv_book.rnn import LSTM
 from rwkv_book.rwkv4 import model
 from rwkv_book.rwkv4.model import RWKV
@@ -36,6 +49,7 @@ from rwkv_book.rwkv4.wkv import wkv_chunked
 from rwkv_book.transformer import GPT
 
 HEADS = 4  # of a GPT, in each layer
+GPT2_WIDTH = 768  # for which a standard deviation of 0.02 was chosen
 LSTM_LAYERS = 1  # two, of the same number of parameters, learn later
 
 
@@ -66,14 +80,77 @@ class AFT(LanguageModel):
         return self.norm_out(x) @ self.embedding.weight.T, state
 
 
+class ShiftedBlock(nn.Module):
+    """A block of a GPT whose two parts read a mixture of this token and the last one.
+
+    The mixtures are trained, and begin as in RWKV.
+    """
+
+    def __init__(self, block, mix):
+        super().__init__()
+        self.block = block
+        self.mix_attention = nn.Parameter(mix.clone())
+        self.mix_hidden = nn.Parameter(mix.clone())
+
+    def forward(self, x, state):
+        """(B,T,C), a state or None -> the same: KvCache and two rows (B,C)."""
+        nothing = x.new_zeros(len(x), x.shape[-1])
+        cache, *rows = state or (None, nothing, nothing)
+        block, normed = self.block, self.block.norm_attention(x)
+        mixed = token_shift(normed, shift(normed, rows[0]), self.mix_attention)
+        mixed, cache = block.attention(mixed, cache, fused_attention)
+        x, last = x + mixed, normed[:, -1]
+        normed = block.norm_hidden(x)
+        mixed = token_shift(normed, shift(normed, rows[1]), self.mix_hidden)
+        hidden = gelu(block.hidden(mixed), approximate="tanh")
+        return x + block.output(hidden), (cache, last, normed[:, -1])
+
+
+class ShiftedGPT(LanguageModel):
+    """A GPT with rotary positions that is given token shift, as RWKV has it."""
+
+    def __init__(self, config):
+        super().__init__()
+        self.config = config
+        gpt, ramp = GPT(config), torch.arange(config.width) / config.width
+        self.embedding, self.norm_out = gpt.embedding, gpt.norm_out
+        self.blocks = nn.ModuleList(
+            ShiftedBlock(block, ramp ** (1 - layer / config.layers))
+            for layer, block in enumerate(gpt.blocks)
+        )
+
+    def forward(self, tokens, state=None):
+        """(B,T) -> logits (B,T,V), those at t predict token t + 1, and a state.
+
+        The state is a tuple for each layer, None before the first token.
+        """
+        check_tokens(tokens)
+        x, after = self.embedding(tokens), []
+        for block, before in zip(
+            self.blocks, state or [None] * len(self.blocks), strict=True
+        ):
+            x, kept = block(x, before)
+            after.append(kept)
+        return self.norm_out(x) @ self.embedding.weight.T, tuple(after)
+
+
+def unshifted(config, wkv):
+    """An RWKV in which "the previous token" is this one, so that no mixture matters."""
+    return RWKV(config, wkv, shift=lambda x, first: x)
+
+
 NETWORKS = {
     "rwkv": (RWKV, model.Config),
     "lstm": (LSTM, rnn.Config),
     "gpt-learned": (GPT, transformer.Config),
     "gpt-rotary": (GPT, transformer.Config),
     "aft": (AFT, transformer.Config),
+    "gpt-shift": (ShiftedGPT, transformer.Config),
+    "rwkv-no-shift": (unshifted, model.Config),
+    "gpt-usual": (GPT, transformer.Config),
 }
 NAMES = tuple(NETWORKS)
+SHIPPED = NAMES[:5]  # with the book, trained
 
 
 def kind_of(name):
@@ -87,11 +164,26 @@ def build(name, size, context=CONTEXT, wkv=wkv_chunked):
     """The contender `name` with as many parameters as an RWKV of the Config `size`."""
     network = make(name, shape(name, size, context), wkv)
     if name == "lstm":
-        begin_well(network)
+        orthogonal_gates(network)
+    elif name in ("gpt-learned", "gpt-rotary", "gpt-shift", "aft"):
+        scale_to_width(network)
     return network
 
 
-def begin_well(lstm):
+def scale_to_width(gpt):
+    """GPT-2's initial values, as they would be at this width.
+
+    What a matrix adds up grows with the root of its width. A standard deviation of 0.02
+    goes with 768 channels, and at 64 it makes a network that hardly tells tokens apart
+    for hundreds of steps.
+    """
+    scale = math.sqrt(GPT2_WIDTH / gpt.config.width)
+    for key, weights in gpt.named_parameters():
+        if weights.ndim == 2 and "bias" not in key:  # AFT's biases are no matrices
+            weights.data *= scale
+
+
+def orthogonal_gates(lstm):
     """Orthogonal weights for each gate: a token is heard at the first step.
 
     With PyTorch's own initial values, which are small, what comes out hardly depends on
@@ -106,7 +198,7 @@ def begin_well(lstm):
 def make(name, config, wkv=wkv_chunked):
     """A network of a given shape; `wkv` is a form of RWKV's operator."""
     network, _ = kind_of(name)
-    return network(config, wkv) if name == "rwkv" else network(config)
+    return network(config, wkv) if name.startswith("rwkv") else network(config)
 
 
 @cache
@@ -117,7 +209,7 @@ def shape(name, size, context=CONTEXT):
     layers as the RWKV; a width that makes HEADS heads comes near, and the number of
     hidden channels nearer. `context` is what learned positions can count.
     """
-    if name == "rwkv":
+    if name.startswith("rwkv"):
         return size
     budget, count = parameters_of("rwkv", size), partial(parameters_of, name)
     if name == "lstm":

@@ -14,6 +14,9 @@ The third is here.
     sequence      the third way: a text that no rank holds whole, in stretches
     closed_forms  what is sent in each way, and how long that takes
     messages      a counter of what is really sent
+    memory        what a step keeps, shared in the stages of ZeRO, and activations
+    recompute     activations that are computed again, in place of being kept
+    losing        what a rank hears when another one dies or hangs
     processes     several processes of this machine, without torchrun
     comparison    a step of several processes beside that of one
 """
@@ -27,6 +30,8 @@ from rwkv_book.parallel.closed_forms import (
     tokens_to_hide_sending,
 )
 from rwkv_book.parallel.comparison import WAYS, Comparison, compare_with_one_process
+from rwkv_book.parallel.losing import lose_a_rank
+from rwkv_book.parallel.memory import activation_bytes, zero_bytes
 from rwkv_book.parallel.messages import Messages
 from rwkv_book.parallel.processes import finish, run_on_ranks, start
 from rwkv_book.parallel.ranks import (
@@ -38,6 +43,7 @@ from rwkv_book.parallel.ranks import (
     part,
     started,
 )
+from rwkv_book.parallel.recompute import Recompute, Recomputed
 from rwkv_book.parallel.sequence import (
     Receive,
     Send,
@@ -57,12 +63,16 @@ __all__ = [
     "Messages",
     "Ranks",
     "Receive",
+    "Recompute",
+    "Recomputed",
     "Send",
+    "activation_bytes",
     "all_reduce_seconds",
     "compare_with_one_process",
     "compute_seconds",
     "finish",
     "is_lost",
+    "lose_a_rank",
     "part",
     "pass_along",
     "payload_bytes",
@@ -76,4 +86,5 @@ __all__ = [
     "sum_gradients",
     "tokens_to_hide_sending",
     "wkv_across_ranks",
+    "zero_bytes",
 ]

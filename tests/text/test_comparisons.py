@@ -7,7 +7,10 @@ import lstm_against_bag
 import pytest
 import torch
 
+from rwkv_book import results
 from rwkv_book.text import reviews
+from tools.contents import chapters
+from tools.notebooks.plain_markdown import cells
 
 
 @pytest.fixture(scope="module")
@@ -70,3 +73,20 @@ def test_a_forget_bias_is_all_that_differs():
     assert found["cell"] == pytest.approx(torch.tensor(3.0).sigmoid().item() ** 3)
     assert all(0 < chance < 1 for chance in found["found"])
     assert forget_bias.row_of("U = 1", 4, 1, 2, (0.01,))["network"] == "Elman"
+
+
+def test_the_page_counts_what_the_record_holds():
+    (record,) = results.of("forget-bias")
+    learned = {
+        row["bias"]: sum(chance > 0.6 for chance in row["found"])
+        for row in record["rows"]
+    }
+    assert all(len(row["found"]) == 10 for row in record["rows"])
+    counts = [learned[bias] for bias in ("as it is", 0, 1, 2, 3, 4, 5)]
+    assert counts == [1, 0, 0, 2, 8, 8, 3]
+    (path,) = (path for path in chapters() if path.stem.startswith("01"))
+    page = " ".join(cell.source for cell in cells(path) if cell.cell_type != "code")
+    assert (
+        "at a bias of 0 or 1 no seed gives the truth more than 0.6, at 2 two of ten do, "
+        "at 3 eight, at 4 eight, at 5 three, and one of ten of Elman's" in page
+    )

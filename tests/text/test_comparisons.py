@@ -87,6 +87,6 @@ def test_the_page_counts_what_the_record_holds():
     (path,) = (path for path in chapters() if path.stem.startswith("01"))
     page = " ".join(cell.source for cell in cells(path) if cell.cell_type != "code")
     assert (
-        "at a bias of 0 or 1 no seed gives the truth more than 0.6, at 2 two of ten do, "
-        "at 3 eight, at 4 eight, at 5 three, and one of ten of Elman's" in page
+        "at a bias of 0 or 1 no seed gives the truth more than 0.6, at 2 two of ten "
+        "do, at 3 eight, at 4 eight, at 5 three, and one of ten of Elman's" in page
     )

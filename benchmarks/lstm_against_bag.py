@@ -1,20 +1,26 @@
-"""Does an LSTM judge film reviews better than a bag of words when it has minutes?
+"""Does an LSTM judge film reviews better than a bag of words?
 
-    python benchmarks/lstm_against_bag.py [--seeds 0 1 2]
+    python benchmarks/lstm_against_bag.py [--budget tiny|seconds|minutes]
 
-Chapter 1 trains one for some seconds, on the last 80 words, and a bag of words wins.
-Here the LSTM has twice the width, 200 words, more of the vocabulary, dropout and more
-passes, with the verdict read off its final state, and off the mean of its states. The
-bags read as many words; the strength of their regression is chosen on validation, as
-the settings of the LSTMs were, from a few tries. Accuracies are parts of 4000 test
-reviews; `ahead` is the accuracy of an LSTM less that of the bag of words and pairs that
-reads as much, with a 95 % interval from review by review. Seconds are those of one
-core, whatever else the machine does.
+All contenders read the same words of the same reviews: the last 80 (or 200), and one
+sign in place of each that is not among the 6,000 (or 10,000) most frequent. Every knob
+of each is chosen on the validation part, one knob after another: it is moved until the
+next value on either side is no better. An LSTM's are learning rate, passes and dropout,
+tried from a seed that is not used again; a bag's are the strength of its regression and
+whether counts enter as they are or as logarithms. What was chosen is trained anew, an
+LSTM from several seeds, and asked for its verdicts on the test part, which are recorded
+bit by bit (`right`, hexadecimal), so that whoever reads the record can compare any two
+on pairs of reviews.
+
+Every fit is a file in runs/lstm-against-bag: a command that was interrupted goes on
+after the last of them. Without --budget both are run, about a quarter of an hour of one
+core. Seconds are those of one core, whatever else the machine does.
 """
 
 import argparse
+import json
 import time
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 
 import measure
 import torch
@@ -23,41 +29,103 @@ from sklearn.linear_model import LogisticRegression
 from torch.nn.functional import dropout
 
 from rwkv_book import rnn
+from rwkv_book.folders import write_text
 from rwkv_book.text import reviews
+
+RUNS = measure.ROOT / "runs" / "lstm-against-bag"
+SEARCH_SEED = 1000  # not one of those that are compared
 
 
 @dataclass(frozen=True)
-class Setting:
-    """How an LSTM is built and trained."""
+class Bag:
+    """TF-IDF of runs of up to `longest` words, and a logistic regression."""
 
-    name: str
+    words: int
+    vocabulary: int
+    longest: int
+    strength: float = 3
+    logarithm: bool = True
+
+    @property
+    def name(self):
+        return ("bag of words", "bag of words and pairs")[self.longest - 1]
+
+    @property
+    def knobs(self):
+        strengths = 0.1, 0.3, 1, 3, 10, 30, 100
+        return {"strength": strengths, "logarithm": (False, True)}
+
+    def verdicts(self, split, seed):
+        """Whether each review of validation and test is judged right: two tensors."""
+        vocabulary = reviews.vocabulary_of(split.training, self.vocabulary)
+        counts = TfidfVectorizer(
+            analyzer=lambda review: reviews.runs_of(
+                reviews.known_words(review, vocabulary, self.words), self.longest
+            ),
+            min_df=2,
+            sublinear_tf=self.logarithm,
+        )
+        regression = LogisticRegression(C=self.strength, solver="liblinear")
+        regression.fit(counts.fit_transform(split.training), labels_of(split.training))
+        sides = split.validation, split.test
+        return [
+            right(torch.tensor(regression.predict_proba(counts.transform(s)))[:, 1], s)
+            for s in sides
+        ]
+
+
+@dataclass(frozen=True)
+class Lstm:
+    """The chapter's classifier, with dropout; `mean` judges the mean of all states."""
+
     words: int
     vocabulary: int
     width: int
-    passes: int
-    learning_rate: float
-    dropout: float = 0.0
-    of_all: bool = False  # judge the mean of all states, not the last one
+    mean: bool = False
+    rate: float = 0.01
+    passes: int = 2
+    dropout: float = 0.3
+    most_passes: int = 8
 
+    @property
+    def name(self):
+        return "LSTM, mean state" if self.mean else "LSTM"
 
-SETTINGS = [
-    Setting("as in chapter 1", 80, 6000, 32, 2, 0.01),
-    Setting("final state", 200, 10_000, 64, 6, 0.005, 0.3),
-    Setting("mean of states", 200, 10_000, 64, 4, 0.005, 0.3, of_all=True),
-]
+    @property
+    def knobs(self):
+        return {
+            "rate": (0.001, 0.003, 0.01, 0.03, 0.1),
+            "passes": tuple(n for n in (1, 2, 4, 8) if n <= self.most_passes),
+            "dropout": (0.0, 0.3, 0.5, 0.7),
+        }
+
+    def verdicts(self, split, seed):
+        """Whether each review of validation and test is judged right: two tensors."""
+        vocabulary = reviews.vocabulary_of(split.training, self.vocabulary)
+        torch.manual_seed(seed)
+        judge = Judge(self, len(vocabulary))
+        batches = reviews.batches_of(
+            split.training, vocabulary, self.words, 64, self.passes, seed
+        )
+        reviews.train(judge, reviews.verdict_loss, batches, self.rate)
+        judge.eval()
+        sides = split.validation, split.test
+        return [
+            right(reviews.chance_of_positive(judge, s, vocabulary, self.words), s)
+            for s in sides
+        ]
 
 
 class Judge(rnn.Classifier):
-    """The chapter's classifier, with dropout, and a mean of the states if asked."""
+    """A classifier that leaves words and states out in training, as a setting says."""
 
-    def __init__(self, setting):
-        super().__init__(rnn.Config(setting.vocabulary, 1, setting.width), classes=2)
+    def __init__(self, setting, words):
+        super().__init__(rnn.Config(words, 1, setting.width), classes=2)
         self.setting = setting
 
     def forward(self, tokens, lengths):
-        x = self.dropped(self.trunk.embedding(tokens))
-        outputs, _ = self.trunk.lstm(x)  # (B,T,C)
-        if self.setting.of_all:
+        outputs, _ = self.trunk.lstm(self.dropped(self.trunk.embedding(tokens)))
+        if self.setting.mean:
             real = torch.arange(tokens.shape[1]) < lengths[:, None]
             seen = (outputs * real[..., None]).sum(1) / lengths[:, None]
         else:
@@ -68,95 +136,117 @@ class Judge(rnn.Classifier):
         return dropout(x, self.setting.dropout, self.training)
 
 
-def trained(setting, split, seed):
-    """The chances on validation and test, and the seconds of a core it took."""
-    vocabulary = reviews.vocabulary_of(split.training, setting.vocabulary)
-    torch.manual_seed(seed)
-    judge = Judge(setting)
-    start = time.process_time()
-    batches = reviews.batches_of(
-        split.training, vocabulary, setting.words, 64, setting.passes, seed
-    )
-    reviews.train(judge, reviews.verdict_loss, batches, setting.learning_rate)
-    seconds = time.process_time() - start
-    judge.eval()
-    chances = [
-        reviews.chance_of_positive(judge, side, vocabulary, setting.words)
-        for side in (split.validation, split.test)
-    ]
-    return *chances, seconds
-
-
-def bag(split, words, longest, strengths=(1, 3, 10)):
-    """As `trained`, for TF-IDF of runs of up to `longest` of the last `words` words."""
-    counts = TfidfVectorizer(
-        preprocessor=lambda review: " ".join(review.words[-words:]),
-        token_pattern=r"\S+",
-        ngram_range=(1, longest),
-        min_df=2,
-        sublinear_tf=True,
-    )
-    start = time.process_time()
-    x, labels = counts.fit_transform(split.training), labels_of(split.training)
-    sides = [counts.transform(side) for side in (split.validation, split.test)]
-    fits = []
-    for strength in strengths:
-        regression = LogisticRegression(C=strength, solver="liblinear").fit(x, labels)
-        chances = [torch.tensor(regression.predict_proba(side)[:, 1]) for side in sides]
-        fits.append((*chances, (time.process_time() - start) / len(strengths)))
-    return max(fits, key=lambda fit: right(fit[0], split.validation).mean())
-
-
 def labels_of(side):
     return torch.tensor([review.positive for review in side])
 
 
 def right(chance, side):
-    """1 for each review that is judged as its label says, else 0."""
-    return ((chance > 0.5) == labels_of(side)).double()
+    """True for each review that is judged as its label says."""
+    return (chance > 0.5) == labels_of(side)
 
 
-def row_of(name, words, seed, found, split, rival=None):
-    """What is recorded of one model; `rival` is the bag that it is compared with."""
-    validation, test, seconds = found
-    verdicts = right(test, split.test)
-    row = {"model": name, "words": words, "seed": seed, "core seconds": seconds}
-    row["validation"] = right(validation, split.validation).mean().item()
-    row["test"] = verdicts.mean().item()
-    for source in ("imdb", "rotten_tomatoes"):
-        of_source = torch.tensor([review.source == source for review in split.test])
-        row[source] = verdicts[of_source].mean().item()
-    if rival is not None:
-        difference = verdicts - right(rival[1], split.test)
-        error = 1.96 * difference.std().item() / len(difference) ** 0.5
-        mean = difference.mean().item()
-        row |= {"ahead": mean, "low": mean - error, "high": mean + error}
+def as_hexadecimal(bits):
+    """Verdicts as text: review n is bit n, the first one to the left."""
+    digits = "".join("01"[bit] for bit in bits.tolist())
+    return f"{int(digits, 2):0{-(-len(digits) // 4)}x}"
+
+
+@dataclass(frozen=True)
+class Budget:
+    """Who is compared, from how many seeds, on how many reviews of each part."""
+
+    contenders: tuple
+    seeds: int
+    reviews: int | None = None
+
+
+def contenders(words, vocabulary, width, most_passes, means=(False,)):
+    networks = (
+        Lstm(words, vocabulary, width, mean, most_passes=most_passes) for mean in means
+    )
+    return *(Bag(words, vocabulary, longest) for longest in (1, 2)), *networks
+
+
+BUDGETS = {
+    "tiny": Budget(contenders(20, 500, 4, 2, (False, True)), seeds=2, reviews=300),
+    "seconds": Budget(contenders(80, 6000, 32, 4, (False, True)), seeds=5),
+    "minutes": Budget(contenders(200, 10_000, 64, 4), seeds=3),
+}
+
+
+def fit(setting, split, seed, folder):
+    """The row of one fit, from its file where there is one already."""
+    values = [f"{name}-{value}" for name, value in asdict(setting).items()]
+    path = folder / f"{type(setting).__name__}-{'-'.join(values)}-seed-{seed}.json"
+    if path.exists():
+        return json.loads(path.read_text("utf-8"))
+    start = time.process_time()
+    validation, test = setting.verdicts(split, seed)
+    row = {
+        "model": setting.name,
+        **asdict(setting),
+        "seed": seed,
+        "core seconds": round(time.process_time() - start, 1),
+        "validation": round(validation.double().mean().item(), 5),
+        "test": round(test.double().mean().item(), 5),
+        "right": as_hexadecimal(test),
+    }
+    folder.mkdir(parents=True, exist_ok=True)
+    write_text(path, json.dumps(row))
+    print(setting, seed, row["validation"], row["core seconds"], flush=True)
     return row
 
 
-def rows_for(split, settings, seeds):
-    """A row for each bag, then for each seed and setting, as soon as it is there."""
-    rivals = {}
-    for words in sorted({setting.words for setting in settings}):
-        for name, longest in (("bag of words", 1), ("bag of words and pairs", 2)):
-            rivals[words] = bag(split, words, longest)
-            yield row_of(name, words, None, rivals[words], split)
-    for seed in seeds:
-        for setting in settings:
-            found = trained(setting, split, seed)
-            name, rival = f"LSTM, {setting.name}", rivals[setting.words]
-            yield row_of(name, setting.words, seed, found, split, rival)
+def searched(setting, split, folder):
+    """The best setting on validation, and a row for each one that was tried."""
+    tried = {}
+
+    def judged(setting):
+        tried[setting] = fit(setting, split, SEARCH_SEED, folder)
+        return tried[setting]["validation"]
+
+    for knob, values in setting.knobs.items():
+        for step in (1, -1):
+            place = values.index(getattr(setting, knob)) + step
+            while 0 <= place < len(values):
+                other = replace(setting, **{knob: values[place]})
+                if judged(other) <= judged(setting):
+                    break
+                setting, place = other, place + step
+    hidden = ("test", "right")  # nothing was chosen by them: not even shown
+    rows = [{k: v for k, v in row.items() if k not in hidden} for row in tried.values()]
+    return setting, rows
+
+
+def compared(name, split, folder):
+    """Rows of the search and rows of the result, contender by contender."""
+    budget = BUDGETS[name]
+    if budget.reviews:
+        split = reviews.Split(*(side[: budget.reviews] for side in split))
+    for start in budget.contenders:
+        setting, search = searched(start, split, folder / name)
+        seeds = range(1, budget.seeds + 1) if isinstance(start, Lstm) else [SEARCH_SEED]
+        found = [fit(setting, split, seed, folder / name) for seed in seeds]
+        yield [{"stage": "search", "budget": name, **row} for row in search]
+        yield [{"stage": "result", "budget": name, **row} for row in found]
+
+
+def main(arguments=None):
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--budget", choices=BUDGETS)
+    options = parser.parse_args(arguments)
+    torch.set_num_threads(1)
+    names = [options.budget] if options.budget else ["seconds", "minutes"]
+    rows, split = [], reviews.load()
+    for name in names:
+        for part in compared(name, split, RUNS):
+            rows += part
+    results = [row for row in rows if row["stage"] == "result"]
+    columns = ("model", "words", "seed", "core seconds", "validation", "test")
+    measure.print_table([{name: row[name] for name in columns} for row in results])
+    if options.budget is None:
+        measure.record("lstm-against-bag", "cpu", rows)
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    options = parser.parse_args()
-    torch.set_num_threads(1)
-    settings = {setting.name: vars(setting) for setting in SETTINGS}
-    rows = []
-    for row in rows_for(reviews.load(), SETTINGS, options.seeds):
-        rows.append(row)  # recorded at once, so that a run can be cut short
-        measure.record("lstm-against-bag", "cpu", rows, settings=settings)
-    columns = ("model", "words", "seed", "core seconds", "validation", "test")
-    measure.print_table([{name: row[name] for name in columns} for row in rows])
+    main()

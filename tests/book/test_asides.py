@@ -5,7 +5,6 @@ without the other.
 """
 
 import math
-from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -13,7 +12,6 @@ import torch
 
 from rwkv_book import checkpoint, cost, training
 from rwkv_book.rwkv4 import minimal
-from rwkv_book.text import reviews
 from rwkv_book.training import ablations
 from tools.contents import chapters
 from tools.notebooks.plain_markdown import cells
@@ -29,16 +27,6 @@ def told(number, sentence):
 @pytest.fixture(scope="module")
 def shipped():
     return checkpoint.load(checkpoint.shipped())
-
-
-def test_the_dictionary_that_the_bag_of_words_saves():
-    runs = set()
-    for review in reviews.load().training:
-        words = review.words[-80:]
-        runs.update(words, pairwise(words))
-    count = round(len(runs), -4)
-    assert told(1, f"That saves a dictionary of {count:,} words and pairs.")
-    assert len(runs) > 2 * 2**18  # so most pairs share a box
 
 
 def test_the_share_of_gpt3_that_compares_tokens():

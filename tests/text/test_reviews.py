@@ -20,8 +20,8 @@ def split():
     return reviews.load()
 
 
-def test_the_example_in_the_docstring_is_true():
-    assert doctest.testmod(reviews).attempted == 1
+def test_the_examples_in_the_docstrings_are_true():
+    assert doctest.testmod(reviews).attempted == 2
     assert doctest.testmod(reviews).failed == 0
 
 
@@ -72,6 +72,22 @@ def test_a_batch_has_the_last_words_and_zeros_behind_shorter_reviews():
     assert batch.tokens.tolist() == [[2, 0, 0], [2, 2, 3], [4, 3, 0]]
     assert batch.lengths.tolist() == [1, 3, 3]
     assert batch.labels.tolist() == [0, 0, 1]
+
+
+def test_a_bag_and_a_network_are_given_the_same_words():
+    vocabulary = {UNKNOWN: 0, "a": 1, "bad": 2}
+    words = reviews.known_words(FEW[4], vocabulary, length=3)
+    assert words == ["a", UNKNOWN, UNKNOWN]
+    batch = reviews.batch_of(FEW[4:], vocabulary, length=3)
+    assert [vocabulary[word] for word in words] == batch.tokens[0].tolist()
+    with pytest.raises(ValueError, match="at least 1"):
+        reviews.known_words(FEW[0], vocabulary, length=0)
+
+
+def test_runs_of_neighbours():
+    assert reviews.runs_of(["a", "b", "c"], 1) == ["a", "b", "c"]
+    assert reviews.runs_of(["a", "b", "c"], 3)[3:] == ["a b", "b c", "a b c"]
+    assert reviews.runs_of(["a"], 2) == ["a"]
 
 
 def test_a_pass_reads_each_review_once_beside_others_of_its_length():

@@ -1,5 +1,6 @@
 """Exercises of chapter 1: a state by hand, a gate, an LSTM, an honest comparison."""
 
+import copy
 import math
 
 import torch
@@ -8,7 +9,6 @@ from torch import nn
 from rwkv_book.exercises import exercise, pose
 from rwkv_book.exercises.answers import (
     NumberQuestion,
-    Span,
     around,
     not_one_of,
     number,
@@ -16,7 +16,7 @@ from rwkv_book.exercises.answers import (
     returned,
     wrong_unless,
 )
-from rwkv_book.rnn import LstmState, from_torch, lstm_step
+from rwkv_book.rnn import Classifier, Config, LstmState, from_torch, lstm_step
 
 
 def elman_by_hand(words, weight=0.5):
@@ -26,30 +26,37 @@ def elman_by_hand(words, weight=0.5):
     return state
 
 
-SHORT, GOOD = elman_by_hand([-1, 0]), elman_by_hand([-1, 0, 1])
+TWICE, SEEN = elman_by_hand([1, 1, -1]), elman_by_hand([1, 1])
 
 pose(
     "01.1",
     NumberQuestion(
-        right=GOOD,
+        right=TWICE,
         mistakes={
-            -GOOD: "That is “good but boring”: the words are reversed.",
-            SHORT: "That is the state after “but”: “good” is still to come.",
-            math.tanh(1): "That is “good” alone: half of the old state is added to it.",
-            1 + SHORT / 2: "The last hyperbolic tangent is missing.",
-            around(1 - 0.25, absolute=0.005): "The hyperbolic tangent is missing.",
-            0.0: "A sum of the words forgets their order; the state does not.",
-            elman_by_hand([-1, 0, 1], 1): "The old state enters with a weight of a "
+            -TWICE: "The size is right and the sign is not: *boring* is −1.",
+            elman_by_hand([1, 0, -1]): "That is “good but boring”, from the table: "
+            "here the second word is *good* too.",
+            SEEN: "That is the state after two words: *boring* is still to come.",
+            elman_by_hand([-1, 1, 1]): "That reads from right to left: *good* comes "
+            "first.",
+            math.tanh(-1): "That is *boring* alone: half of the old state is added to "
+            "it.",
+            -1 + SEEN / 2: "The last hyperbolic tangent is missing.",
+            around(-1 + 0.5 + 0.25, absolute=0.005): "The hyperbolic tangent is "
+            "missing in every step.",
+            1.0: "A sum of the words forgets their order; the state does not.",
+            elman_by_hand([1, 1, -1], 1): "The old state enters with a weight of a "
             "half.",
         },
         hint="Three times: tanh of the word plus half the state.",
-        praise=f"{GOOD:.3f}, and “good but boring” is {-GOOD:.3f}: the last word wins.",
+        praise=f"{TWICE:.3f}: two good words soften the last one, and it still wins.",
         absolute=0.006,
     ),
 )
 
 GATE = 0.5 ** (1 / 100)
 BIAS = math.log(GATE / (1 - GATE))
+EVEN = 1 - 0.5 / 100  # as if each step took the same piece
 
 pose(
     "01.2",
@@ -62,6 +69,8 @@ pose(
             "sigmoid makes it from.",
             around(-math.log(GATE), absolute=0.0005): "That is minus the logarithm of "
             "the gate: invert the sigmoid.",
+            math.log(EVEN / (1 - EVEN)): "That gate takes half a hundredth each time. "
+            "But what is left is multiplied, not subtracted: gate to the power of 100.",
             around(BIAS, absolute=0.1): "Nearly: give two decimals.",
         },
         hint="The gate to the power of 100 is a half; then invert the sigmoid.",
@@ -71,29 +80,62 @@ pose(
 )
 
 
-def step_example(scale=1.0):
+def step_example():
     """x (2,3), an LstmState of (2,4) and Params, in double precision."""
     torch.manual_seed(5)
     params = from_torch(nn.LSTM(3, 4, dtype=torch.float64))
-    x, hidden, cell = (scale * torch.randn(2, n).double() for n in (3, 4, 4))
+    x, hidden, cell = (torch.randn(2, n).double() for n in (3, 4, 4))
     params = type(params)(*(weight.detach() for weight in params))
     return x, LstmState(hidden, cell), params
 
 
 def variant(
-    x, state, params, order=(0, 1, 2, 3), squash=True, shown=True, old=False, tied=False
+    x,
+    state,
+    params,
+    order=(0, 1, 2, 3),
+    squash=True,
+    shown=True,
+    old=False,
+    tied=False,
+    asked="hidden",
+    biased=True,
+    mixed=False,
+    gated=True,
+    kept="cell",
 ):
     """lstm_step; its options are the usual mistakes."""
-    parts = params.from_both(x, state.hidden).chunk(4, dim=-1)
+    if not biased:
+        params = params._replace(bias=torch.zeros_like(params.bias))
+    parts = params.from_both(x, getattr(state, asked))
+    if mixed:  # every fourth number is of one gate
+        parts = parts.unflatten(-1, (-1, 4)).transpose(-1, -2).flatten(-2)
+    parts = parts.chunk(4, dim=-1)
     input_gate, forget_gate, candidate, output_gate = (parts[n] for n in order)
     candidate = candidate.tanh() if squash else candidate.sigmoid()
-    write, keep = input_gate.sigmoid(), forget_gate.sigmoid()
-    cell = keep * state.cell + (1 - keep if tied else write) * candidate
+    write, keep, show = input_gate, forget_gate, output_gate
+    if gated:
+        write, keep, show = write.sigmoid(), keep.sigmoid(), show.sigmoid()
+    kept = keep * getattr(state, kept)
+    cell = kept + (1 - keep if tied else write) * candidate
     memory = state.cell if old else cell
-    return output_gate.sigmoid() * (memory.tanh() if shown else memory), cell
+    return show * (memory.tanh() if shown else memory), cell
 
 
 SLIPS = [
+    (
+        {"asked": "cell"},
+        "The gates look at `cell`. They should look at what was shown: multiply the "
+        "state's weights by `hidden`.",
+    ),
+    ({"biased": False}, "The bias is missing from the sum that the gates are made of."),
+    (
+        {"mixed": True},
+        "You take every fourth number for a gate. The quarters lie one after another: "
+        "`chunk(4, dim=1)`.",
+    ),
+    ({"gated": False}, "The three gates go through a sigmoid, so that none exceeds 1."),
+    ({"kept": "hidden"}, "The forget gate multiplies the old cell, not hidden."),
     ({"order": (0, 2, 1, 3)}, "The third quarter is the candidate, not a gate."),
     ({"order": (1, 0, 2, 3)}, "The input gate comes first, then the forget gate."),
     ({"order": (0, 1, 3, 2)}, "The candidate is third; the output gate is last."),
@@ -105,35 +147,38 @@ SLIPS = [
 
 
 def same(one, other):
-    return all(torch.allclose(a, b) for a, b in zip(one, other, strict=True))
+    pairs = zip(one, other, strict=True)
+    return all(torch.allclose(a, b, atol=1e-6) for a, b in pairs)
+
+
+def as_double(result):
+    """A tensor in double precision of what may be one, or an array, or a list."""
+    return torch.as_tensor(result).detach().double()
 
 
 @exercise("01.3")
 def one_step_of_an_lstm(my_step):
     x, state, params = step_example()
-    result = my_step(x, *state, *params)
+    _, wanted = lstm_step(x, state, params)
+    result = my_step(*(tensor.clone() for tensor in (x, *state, *params)))
     wrong_unless(result is not None, "The function returns nothing.")
     wrong_unless(
         isinstance(result, tuple | list) and len(result) == 2,
         "It should return two things: the new hidden and the new cell.",
     )
-    hidden = returned(result[0], (2, 4), "the new hidden")
-    cell = returned(result[1], (2, 4), "the new cell")
-    _, wanted = lstm_step(x, state, params)
-
-    found, mistakes = (
-        (hidden, cell),
-        [(wanted[::-1], "Hidden comes first, then the cell.")],
-    )
+    hidden = returned(as_double(result[0]), (2, 4), "the new hidden")
+    cell = returned(as_double(result[1]), (2, 4), "the new cell")
+    mistakes = [(wanted[::-1], "Hidden comes first, then the cell.")]
     for changes, sentence in SLIPS:
         mistakes.append((variant(x, state, params, **changes), sentence))
-    not_one_of(found, mistakes, same)
+    not_one_of((hidden, cell), mistakes, same)
     wrong_unless(
-        torch.allclose(cell, wanted.cell),
-        "The cell is wrong: forget · cell + input · candidate.",
+        torch.allclose(cell, wanted.cell, atol=1e-6),
+        "The cell is not forget · cell + input · candidate. If that line is there, "
+        "look at the sum above it: x and hidden, each times its weights, and the bias.",
     )
     wrong_unless(
-        torch.allclose(hidden, wanted.hidden),
+        torch.allclose(hidden, wanted.hidden, atol=1e-6),
         "The cell is right; hidden is not: output · tanh(cell).",
     )
     return "It is the step of PyTorch's LSTM, gate by gate."
@@ -150,22 +195,32 @@ def comparison(total, both, first_only, second_only):
 @exercise("01.4")
 def who_is_better(my_interval):
     first, second = comparison(1000, 750, 90, 60)
-    result = my_interval(first, second)
-    wrong_unless(result is not None, "The function returns nothing.")
-    wrong_unless(
-        isinstance(result, tuple | list) and len(result) == 2,
-        "It should return two numbers: the low end and the high end.",
-    )
-    low, high = (number_of(end) for end in result)
     difference, n = first - second, len(first)
     mean, deviation = difference.mean().item(), difference.std().item()
     half = 1.96 * deviation / n**0.5
     apart = 1.96 * ((first.var() + second.var()) / n).sqrt().item()
+    result = my_interval(first.clone(), second.clone())
+    wrong_unless(result is not None, "The function returns nothing.")
+    ends = result.tolist() if hasattr(result, "tolist") else result
+    wrong_unless(
+        isinstance(ends, tuple | list) and len(ends) == 2,
+        "It should return two numbers: the low end and the high end.",
+    )
+    low, high = (number_of(end) for end in ends)
+    wrong_unless(
+        not (math.isclose(low, mean) and math.isclose(high, half, rel_tol=0.03)),
+        "These are the middle and half the width: give the middle minus it, and plus.",
+    )
     wrong_unless(low <= high, "The low end comes first.")
     number(
         (low + high) / 2,
         mean,
-        {-mean: "It is the first minus the second, in this order."},
+        {
+            -mean: "It is the first minus the second, in this order.",
+            100 * mean: "That is in percentage points: give fractions, such as 0.01.",
+            first.mean().item(): "That is about the first model alone: take the "
+            "difference of the two.",
+        },
         "The middle of the interval should be the difference of the two accuracies.",
         absolute=1e-3,
     )
@@ -176,32 +231,102 @@ def who_is_better(my_interval):
             apart: "That forgets that both answered the same questions: it is too "
             "wide. Take the differences question by question.",
             1.96 * deviation: "Divide by √n: it is the mean that is uncertain.",
+            1.96 * deviation / n: "That divides by n: uncertainty falls with √n only.",
             half / 1.96: "That is one standard error; 95 % are within 1.96 of them.",
             1.96
             * deviation**2
             / n**0.5: "That has the variance: take its square root.",
         },
         "Half its width should be 1.96 standard errors of the mean difference.",
-        relative=0.02,
+        relative=0.03,
     )
     verdict = "0 is outside" if low > 0 else "0 is inside"
     return f"From {low:.3f} to {high:.3f}: {verdict}."
 
 
-pose(
-    "01.5",
-    NumberQuestion(
-        right=Span(0.54, 0.70),
-        mistakes={
-            Span(0.77, 1): "That is as good as before: is it the second quarter of the "
-            "bias that you set, on the network that you then asked?",
-            Span(1, math.inf): "Give the accuracy as a fraction, such as 0.75.",
-            Span(0.70, 0.77): "The gates are not shut: -20 rather than 0, and minus "
-            "rather than plus.",
-            Span(0.5, 0.54): "That is a coin, so more than the memory is shut: the "
-            "forget gate is the second quarter, [32:64].",
-        },
-        hint="Worse than a coin: compare labels and verdicts of the same reviews.",
-        praise="Without the cell, a verdict is little more than its last few words.",
-    ),
-)
+QUARTERS = ("input gate", "forget gate", "candidate", "output gate")
+
+
+def quarters(network):
+    """The sum of both biases of a classifier's LSTM, a row for each quarter: (4,C)."""
+    lstm = network.trunk.lstm
+    return (lstm.bias_ih_l0 + lstm.bias_hh_l0).detach().view(4, -1)
+
+
+@exercise("01.5")
+def shut_its_memory(my_shut):
+    torch.manual_seed(0)
+    network = Classifier(Config(vocabulary=20, layers=1, width=32), classes=2)
+    before = copy.deepcopy(network)
+    broken = my_shut(network)
+    wrong_unless(broken is not None, "The function returns nothing: return the copy.")
+    wrong_unless(
+        isinstance(broken, nn.Module) and hasattr(broken, "trunk"),
+        "It should return a classifier, the changed copy.",
+    )
+    wrong_unless(
+        torch.equal(quarters(network), quarters(before)),
+        "The network that you were given has changed too: copy it with copy.deepcopy, "
+        "and change the copy.",
+    )
+    found, was = quarters(broken), quarters(before)
+    moved = [n for n in range(4) if not torch.allclose(found[n], was[n])]
+    wrong_unless(moved, "The biases are as they were: nothing is shut.")
+    wrong_unless(
+        moved != [0, 1, 2, 3],
+        "All four quarters have changed: only the forget gate's should, [32:64].",
+    )
+    others = " and the ".join(QUARTERS[n] for n in moved if n != 1)
+    wrong_unless(
+        moved == [1],
+        f"You changed the {others}; the forget gate is the second quarter, [32:64].",
+    )
+    highest = found[1].max().item()
+    wrong_unless(found[1].min() < 5, "That holds the gate open: minus, not plus.")
+    wrong_unless(
+        highest < -8,
+        f"A bias of {highest:.1f} leaves the gate open by "
+        f"{torch.tensor(highest).sigmoid():.3f} before the word has had its say. Make "
+        "it −20.",
+    )
+    return "The forget gate is shut, and all else is as it was. Now count its mistakes."
+
+
+def states_example():
+    """Outputs (3,5,4) and lengths 2, 4 and 1; behind an end stands a large number."""
+    torch.manual_seed(0)
+    outputs, lengths = torch.randn(3, 5, 4), torch.tensor([2, 4, 1])
+    behind = torch.arange(5) >= lengths[:, None]
+    return outputs.masked_fill(behind[..., None], 50.0), lengths
+
+
+@exercise("01.6")
+def mean_of_the_states(my_mean):
+    outputs, lengths = states_example()
+    found = my_mean(outputs.clone(), lengths.clone())
+    wrong_unless(found is not None, "The function returns nothing: return the means.")
+    found = returned(as_double(found), (3, 4), "one mean for each review")
+    real = (torch.arange(5) < lengths[:, None])[..., None].double()
+    states = outputs.double()
+    total = (states * real).sum(1)
+    one_more = (torch.arange(5) <= lengths[:, None])[..., None].double()
+    mistakes = [
+        (states.mean(1), "That averages what is behind the end of a review as well."),
+        (total, "That is the sum: divide it by the review's length."),
+        (
+            total / 5,
+            "You divide by T for all. A short review's mean comes out too small: "
+            "divide by its own length.",
+        ),
+        (
+            (states * one_more).sum(1) / (lengths[:, None] + 1),
+            "One state too many: a review of length n ends at n − 1.",
+        ),
+        (states[range(3), lengths - 1], "That is the last real state, not the mean."),
+    ]
+    not_one_of((found,), [((wrong,), said) for wrong, said in mistakes], same)
+    wrong_unless(
+        torch.allclose(found, total / lengths[:, None], atol=1e-5),
+        "It should be the mean of the first lengths[b] states of review b.",
+    )
+    return "Every word now has a short way to the verdict, and so has the gradient."

@@ -5,6 +5,7 @@
     pictures    an SVG that is right on a white page, on a dark one and in grey print
     charts      lines with their labels, bars, heat maps
     trees       brackets: what is merged with what
+    recurrent   drawings: a chain of steps, the inside of an LSTM
     words       a text whose tokens are tinted by their weight
     sliders     pictures made beforehand, which move in the static page too
     live        figures that compute in the reader's page, and in a kernel

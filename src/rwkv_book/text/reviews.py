@@ -88,6 +88,30 @@ def vocabulary_of(reviews, size):
     return {word: n for n, word in enumerate([UNKNOWN, *frequent[: size - 1]])}
 
 
+def known_words(review, vocabulary, length):
+    """The last `length` words, with UNKNOWN for each that is not in the vocabulary.
+
+    Verdicts come at the end. All that judges reviews here is given these words: a
+    network their numbers, a bag of words their counts. ValueError for no words.
+    """
+    if length < 1:
+        raise ValueError(f"length must be at least 1, got {length}")
+    return [w if w in vocabulary else UNKNOWN for w in review.words[-length:]]
+
+
+def runs_of(words, longest):
+    """What a bag counts: every run of 1 up to `longest` words that are neighbours.
+
+    >>> runs_of(["not", "too", "bad"], 2)
+    ['not', 'too', 'bad', 'not too', 'too bad']
+    """
+    return [
+        " ".join(words[start : start + size])
+        for size in range(1, longest + 1)
+        for start in range(len(words) - size + 1)
+    ]
+
+
 class Batch(NamedTuple):
     """`tokens` (B,T), of which row b has `lengths`[b], and `labels`, 0 or 1, (B,)."""
 
@@ -97,13 +121,12 @@ class Batch(NamedTuple):
 
 
 def batch_of(reviews, vocabulary, length):
-    """A Batch of the last `length` words of each review: verdicts come at the end.
+    """A Batch of the `known_words` of each review.
 
     Shorter reviews are filled up with 0 behind their end. ValueError for no words.
     """
-    if length < 1:
-        raise ValueError(f"length must be at least 1, got {length}")
-    rows = [[vocabulary.get(w, 0) for w in r.words[-length:]] for r in reviews]
+    words = [known_words(review, vocabulary, length) for review in reviews]
+    rows = [[vocabulary[word] for word in row] for row in words]
     lengths = [len(row) for row in rows]
     filled = [row + [0] * (max(lengths) - len(row)) for row in rows]
     labels = [review.positive for review in reviews]

@@ -75,9 +75,9 @@ def test_a_batch_has_the_last_words_and_zeros_behind_shorter_reviews():
 
 
 def test_a_bag_and_a_network_are_given_the_same_words():
-    vocabulary = {UNKNOWN: 0, "a": 1, "bad": 2}
+    vocabulary = {UNKNOWN: 0, "bad": 1, "good": 2}
     words = reviews.known_words(FEW[4], vocabulary, length=3)
-    assert words == ["a", UNKNOWN, UNKNOWN]
+    assert words == ["good", UNKNOWN, UNKNOWN]
     batch = reviews.batch_of(FEW[4:], vocabulary, length=3)
     assert [vocabulary[word] for word in words] == batch.tokens[0].tolist()
     with pytest.raises(ValueError, match="at least 1"):

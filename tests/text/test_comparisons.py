@@ -90,3 +90,34 @@ def test_the_page_counts_what_the_record_holds():
         "at a bias of 0 or 1 no seed gives the truth more than 0.6, at 2 two of ten "
         "do, at 3 eight, at 4 eight, at 5 three, and one of ten of Elman's" in page
     )
+
+
+def test_chapter_1_says_what_was_recorded():
+    tests = {}
+    for row in results.of("lstm-against-bag")[-1]["rows"]:
+        if row["stage"] == "result":
+            found = tests.setdefault((row["budget"], row["model"]), [])
+            found.append(100 * row["test"])
+
+    def told(budget, count):
+        bag, pairs, lstm = (
+            tests[budget, model]
+            for model in ("bag of words", "bag of words and pairs", "LSTM")
+        )
+        assert len(bag) == len(pairs) == 1 and len(lstm) == count
+        return bag[0], pairs[0], min(lstm), max(lstm)
+
+    bag, pairs, least, most = told("seconds", 5)
+    first = (
+        f"at 80 words {bag:.1f} % for the bag of words, {pairs:.1f} % with pairs, and "
+        f"{least:.1f} to {most:.1f} % for five LSTMs"
+    )
+    bag, pairs, least, most = told("minutes", 3)
+    second = (
+        f"at 200 words {bag:.1f} % and {pairs:.1f} % for the bags, and {least:.1f} to "
+        f"{most:.1f} % for three LSTMs"
+    )
+    (page,) = (path for path in chapters() if path.stem.startswith("01"))
+    text = " ".join(" ".join(cell.source for cell in cells(page)).split())
+    assert first in text and second in text
+    assert least < bag < most + 1 and pairs > most + 1

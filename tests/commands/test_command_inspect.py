@@ -19,11 +19,11 @@ def damaged():
     infinite, lacking = random_tensors(), random_tensors()
     infinite["head.weight"][0, 0] = float("nan")
     del lacking["ln_out.bias"]
-    later = {f"blocks.0.att.{name}": torch.ones(2, 2) for name in ("r_k", "k_k")}
+    early = {f"blocks.0.att.ln_x.{name}": torch.ones(2) for name in ("weight", "bias")}
     return {
         "has NaN": infinite,
         "missing tensors (1): ln_out.bias": lacking,
-        "this is RWKV-7": later,
+        "this is RWKV-5.0": early,
         "no RWKV has such tensors": {"weight": torch.ones(2)},
     }
 

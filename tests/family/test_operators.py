@@ -98,3 +98,21 @@ def test_two_steps_of_rwkv_7_can_grow_what_one_cannot():
 
     assert growth(1) == pytest.approx(1, abs=1e-9)
     assert growth(2) == pytest.approx(1.25, abs=0.005)
+
+
+def test_one_step_of_rwkv_7_has_real_eigenvalues_above_its_bound():
+    """10,000 steps drawn at random in heads of 4: the bound is exp(-exp(-1/2)) - 1."""
+    count, size = 10_000, 4
+    logit, rate = (
+        4 * random(count, 1, 1, size),
+        (4 * random(count, 1, 1, size)).sigmoid(),
+    )
+    removed = normalize(random(count, 1, 1, size), dim=-1)
+    nothing = torch.zeros(count, 1, 1, size, dtype=torch.float64)
+    table = torch.eye(size, dtype=torch.float64).expand(count, 1, size, size)
+    _, steps = rwkv7.wkv(logit, nothing, nothing, nothing, removed, rate, table)
+    found = torch.linalg.eigvals(steps[:, 0])
+    bound = np.exp(-np.exp(-0.5)) - 1
+    assert round(bound, 4) == -0.4548
+    assert found.imag.abs().max() < 1e-6
+    assert bound < found.real.min() < -0.3 and found.real.max() < 1

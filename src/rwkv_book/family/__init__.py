@@ -1,4 +1,7 @@
 """What RWKV-5, 6, 7 and their relatives have in common: a state that is a table.
 
-equation  one recurrence for such a state, in four forms that give the same numbers
+equation   one recurrence for such a state, in four forms that give the same numbers
+chunks     the form that training uses: pairs inside a chunk, a table between chunks
+arguments  what no form can read
+model      the skeleton of their trainable models
 """

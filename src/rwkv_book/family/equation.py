@@ -9,11 +9,11 @@ What S holds fades key by key; what it answers to `remove` is added under `repla
 which takes it away where the two point in opposite directions; value is written under
 key.
 
-    form              time                  memory         steps in a row
-    table_attention   O(T² (N + M))         O(T² N)        O(T), in one triangular solve
-    table_recurrent   O(T N M)              O(N M)         O(T)
-    table_scan        O(T log T · N M)      O(T N M)       O(log T), without `remove`
-    table_chunked     O(T chunk (N + M))    O(chunk² N)    O(T / chunk)
+    form              time                     memory         steps in a row
+    table_attention   O(T² (N + M))            O(T² N)        O(T), one triangular solve
+    table_recurrent   O(T N M)                 O(N M)         O(T)
+    table_scan        O(T log T · N M)         O(T N M)       O(log T), without `remove`
+    table_chunked     O(T (chunk + N)(N + M))  O(T N M / chunk)   O(T / chunk)
 
 for each text and head; memory is beside the arguments and the output. Every form takes
 log_decay, at most 0, receptance and key (B,T,H,N), value (B,T,H,M), remove and replace
@@ -26,6 +26,9 @@ Sources: Peng et al. 2025, arXiv 2503.14456, for the recurrence; Yang et al. 202
 """
 
 import torch
+
+from rwkv_book.family.arguments import checked
+from rwkv_book.family.chunks import table_chunked
 
 
 def table_attention(
@@ -118,30 +121,6 @@ def table_scan(
     return (asked @ receptance[..., None])[..., 0], table[:, -1]
 
 
-def table_chunked(
-    log_decay,
-    receptance,
-    key,
-    value,
-    remove=None,
-    replace=None,
-    state=None,
-    before=False,
-    chunk=16,
-    inside=table_attention,
-):
-    """Recurrence from chunk to chunk, another form `inside` each chunk of tokens."""
-    state = checked(log_decay, receptance, key, value, remove, replace, state)
-    arguments = (log_decay, receptance, key, value, remove, replace)
-    out = []
-    for start in range(0, key.shape[1], chunk):
-        part = slice(start, start + chunk)
-        here = [x if x is None else x[:, part] for x in arguments]
-        answers, state = inside(*here, state=state, before=before)
-        out.append(answers)
-    return torch.cat(out, dim=1), state
-
-
 def by_head(*tensors):
     """(B,T,H,N) -> (B,H,T,N)."""
     return [tensor.transpose(1, 2) for tensor in tensors]
@@ -181,42 +160,6 @@ def left_of_the_state(log_decay):
 def moved_down(x, first=0):
     """Row t - 1 in row t, and `first` in row 0, along axis 2."""
     return torch.cat([torch.full_like(x[:, :, :1], first), x[:, :, :-1]], dim=2)
-
-
-def checked(log_decay, receptance, key, value, remove, replace, state):
-    """The state, or zeros in its place; ValueError names all that doesn't fit."""
-    if key.ndim != 4 or key.shape[1] == 0:
-        shape = tuple(key.shape)
-        raise ValueError(f"key must be (B,T,H,N) with at least one token, got {shape}")
-    batch, length, heads, size = key.shape
-    if value.ndim != 4:
-        raise ValueError(f"value must be (B,T,H,M), got {tuple(value.shape)}")
-    if (remove is None) != (replace is None):
-        raise ValueError("remove and replace come together, or not at all")
-    expected = {
-        "log_decay": (log_decay, tuple(key.shape)),
-        "receptance": (receptance, tuple(key.shape)),
-        "value": (value, (batch, length, heads, value.shape[-1])),
-        "remove": (remove, tuple(key.shape)),
-        "replace": (replace, tuple(key.shape)),
-        "state": (state, (batch, heads, value.shape[-1], size)),
-    }
-    given = {name: pair for name, pair in expected.items() if pair[0] is not None}
-    problems = [
-        f"{name} must be {shape}, got {tuple(tensor.shape)}"
-        for name, (tensor, shape) in given.items()
-        if tuple(tensor.shape) != shape
-    ]
-    problems += [
-        f"{name} must be floating point, got {tensor.dtype}"
-        for name, (tensor, _) in given.items()
-        if not tensor.is_floating_point()
-    ]
-    if problems:
-        raise ValueError("; ".join(problems))
-    if state is None:
-        state = value.new_zeros(batch, heads, value.shape[-1], size)
-    return state
 
 
 FORMS = {

@@ -6,10 +6,12 @@ token and the next need not agree. Source: Peng et al. 2025, arXiv 2503.14456.
 """
 
 import math
+from functools import partial
 
 from rwkv_book.family.equation import table_chunked
 
 FASTEST = math.exp(-0.5)  # one step keeps at least exp(-this) = 0.545 of a key
+chunked = partial(table_chunked, least=-FASTEST)
 
 
 def wkv(
@@ -20,7 +22,7 @@ def wkv(
     removed,
     rate,
     state=None,
-    form=table_chunked,
+    form=chunked,
     **how,
 ):
     """The answers of all heads (B,T,H,N), and the tables after the last token.

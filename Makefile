@@ -141,7 +141,7 @@ lint: $(INSTALLED) ## ruff, the spelling, and which room may import which
 	@.venv/bin/lint-imports --no-logo
 
 unit: $(INSTALLED) $(VENDORED) ## the package's tests
-	@$(BESIDE) $(PY) -m pytest -q -n 2
+	@$(BESIDE) $(PY) -m pytest -q -n 2 --dist worksteal
 
 # The one chapter that compiles something; in CI it may not be left out.
 COMPILES := book/10_the_fast_path.ipynb

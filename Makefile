@@ -128,6 +128,10 @@ slides: $(INSTALLED) $(VENDORED) ## slides made from the chapters, which open wi
 # for each other's turn cost more than they compute.
 BESIDE := OMP_NUM_THREADS=1
 
+# Each worker begins with a half of the tests in their order, so that what a module's
+# tests share is made once; who is done first takes tests from the other.
+TWO_WORKERS := -n 2 --dist worksteal
+
 # Unit tests have moments in which they wait, and the site is built in them; a browser
 # waits most of the time, and notebooks run meanwhile.
 test: lint ## everything: style, unit tests, notebooks, site, browser
@@ -141,7 +145,7 @@ lint: $(INSTALLED) ## ruff, the spelling, and which room may import which
 	@.venv/bin/lint-imports --no-logo
 
 unit: $(INSTALLED) $(VENDORED) ## the package's tests
-	@$(BESIDE) $(PY) -m pytest -q -n 2
+	@$(BESIDE) $(PY) -m pytest -q $(TWO_WORKERS)
 
 # The one chapter that compiles something; in CI it may not be left out.
 COMPILES := book/10_the_fast_path.ipynb
@@ -155,7 +159,7 @@ check-notebooks: $(INSTALLED) ## run every notebook and compare every text outpu
 
 check-site: $(SITE) ## build the site strictly, follow its links, look at every page in Chromium
 	@$(PY) -m tools.checks.links
-	@$(PY) -m pytest -q -n 2 -m browser tests/pages
+	@$(PY) -m pytest -q $(TWO_WORKERS) -m browser tests/pages
 
 bench: $(INSTALLED) ## measure on this CPU, and record it in benchmarks/results
 	@for question in operator_forms chunks training_step generation squared_relu_zeros; do \

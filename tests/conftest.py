@@ -1,10 +1,21 @@
 """One thread a worker, and a loud last word where the browser check did not run."""
 
+import gc
+
 import torch
 
 # The tensors of tests are small and `make test` runs a worker a core: threads that wait
 # for each other's turn cost more than they compute.
 torch.set_num_threads(1)
+
+
+def pytest_collection_finish():
+    """Thousands of tests stay until the end, and no collection need look at them.
+
+    The package `rwkv` collects for every model that it loads.
+    """
+    gc.collect()
+    gc.freeze()
 
 
 def pytest_terminal_summary(terminalreporter):

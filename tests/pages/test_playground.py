@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 from helpers.browser import AXE, WIDTHS, set_theme
 from helpers.published import random_tensors
+from playwright.sync_api import expect
 from safetensors.numpy import save_file
 
 from rwkv_book import checkpoint
@@ -449,7 +450,7 @@ def test_a_recorded_text_stands_there_and_nothing_is_fetched(play):
     for layer in range(4):
         playing["layers"].get_by_label(f"layer {layer}").check()
     playing["text"].locator("span").nth(6).click()
-    assert "token 7 of" in playing["look-is"].inner_text()
+    expect(playing["look-is"]).to_contain_text("token 7 of")
     for name in ("append", "rewind", "branch"):
         assert playing[name].is_disabled()
     assert asked == [] and playing.page.problems == []
@@ -575,11 +576,19 @@ def test_half_a_character_waits_for_its_other_half(play):
 
 
 @in_browser
-def test_a_long_text_stops_and_says_why(play):
-    playing = play()
+def test_a_long_text_stops_and_says_why(play, tmp_path):
+    """With a small model: its own would take half a minute for so much."""
+    playing, small = play(), tmp_path / "small.safetensors"
+    tensors = random_tensors(layers=4, width=16, hidden=32, vocabulary=256)
+    save_file(
+        {name: t.numpy().astype(np.float16) for name, t in tensors.items()}, small
+    )
+    playing.page.route(
+        "**/shakespeare.safetensors", lambda route: route.fulfill(path=small)
+    )
     playing["prompt"].fill("All the world's a stage. " * 79)
     playing["start"].click()
-    playing.wait("Read 1975 tokens", seconds=300)
+    playing.wait("Read 1975 tokens")
     playing["pace"].select_option("0")
     playing.press("run", "2000 tokens: this page stops here")
     assert playing.length() == 2000

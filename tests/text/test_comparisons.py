@@ -6,6 +6,7 @@ import forget_bias
 import lstm_against_bag
 import pytest
 import torch
+from helpers.few_reviews import few_reviews
 
 from rwkv_book import results
 from rwkv_book.text import reviews
@@ -14,8 +15,9 @@ from tools.notebooks.plain_markdown import cells
 
 
 @pytest.fixture(scope="module")
-def few():
-    return reviews.Split(*(side[:200] for side in reviews.load()))
+def few(tmp_path_factory):
+    with few_reviews(tmp_path_factory.mktemp("few")):
+        return reviews.Split(*(side[:200] for side in reviews.load()))
 
 
 def test_all_contenders_of_a_budget_read_the_same_words():

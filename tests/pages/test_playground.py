@@ -1,7 +1,8 @@
 """The playground: its JavaScript modules under node, and the page in Chromium.
 
-The modules are held to minimal.py, on random weights and on the shipped ones. What
-needs a browser is marked so, and runs in `make check-site` on the built site.
+The modules are held to the minimal.py of each version, on random weights and on the
+shipped ones. What needs a browser is marked so, and runs in `make check-site` on the
+built site.
 """
 
 import ast
@@ -16,15 +17,21 @@ from pathlib import Path
 import numpy as np
 import pytest
 from helpers.browser import AXE, WIDTHS, set_theme
+from helpers.later import random_later
 from helpers.published import random_tensors
 from safetensors.numpy import save_file
 
 from rwkv_book import checkpoint
 from rwkv_book.rwkv4 import minimal
+from rwkv_book.rwkv7 import minimal as minimal7
+from tools.site.sphinx_models import offered
 
 ROOT = Path(__file__).parents[2]
 MODULES = ROOT / "book" / "_static" / "playground"
 NODE = Path(sys.executable).with_name("node")
+MINIMAL = {"RWKV-4": minimal, "RWKV-7": minimal7}
+PROGRAMS = {"RWKV-4": "rwkv", "RWKV-7": "rwkv7"}
+SHIPPED = {about["name"]: path for path, about in offered()}
 PROMPTS = ("ROMEO:\nBut soft, what light", "é, 3 < 4 & so on\t", "\0")
 
 
@@ -32,7 +39,7 @@ def in_node(code, **given):
     """What JavaScript that knows all modules, and `given`, returns."""
     imports = "\n".join(
         f'import * as {name} from "{(MODULES / name).as_uri()}.js";'
-        for name in ("listening", "rwkv", "sample", "text", "weights")
+        for name in ("listening", "rwkv", "rwkv7", "sample", "text", "view7", "weights")
     )
     program = f"""{imports}
         import {{ readFileSync }} from "node:fs";
@@ -49,48 +56,71 @@ def in_node(code, **given):
     return json.loads(done.stdout)
 
 
-def save(path, dtype=np.float32, **changes):
+def random_model(name):
+    """The tensors of a small model, in the published layout."""
+    if name == "RWKV-4":
+        return random_tensors()
+    return random_later("7", layers=3, width=32, size=8)
+
+
+def save(path, name="RWKV-4", dtype=np.float32, **changes):
     """A random model in a file, and its params as `minimal` takes them."""
-    tensors = {name: t.numpy().astype(dtype) for name, t in random_tensors().items()}
-    tensors.update({name: tensors[name] * change for name, change in changes.items()})
+    tensors = {key: t.numpy().astype(dtype) for key, t in random_model(name).items()}
+    tensors.update({key: tensors[key] * change for key, change in changes.items()})
     save_file(tensors, path)
     return checkpoint.load(path)
 
 
-def read(tokens, params):
-    """All logits of minimal.py, and the state after the last token."""
-    state, logits = minimal.initial_state(params), []
+def read(tokens, params, program=minimal):
+    """All logits of a minimal.py, and the state after the last token."""
+    state, logits = program.initial_state(params), []
     for token in tokens:
-        out, state = minimal.step(token, state, params)
+        out, state = program.step(token, state, params)
         logits.append(out)
     return np.array(logits), state
 
 
-# Reading tokens, in JavaScript: all logits, all keys, the last state.
+def flat(state):
+    """The layers of a state as JavaScript gives them, each in one row: (L, ...)."""
+    return [np.concatenate(arrays) for arrays in state]
+
+
+# Reading tokens, in JavaScript: all logits, all parts, the states before and after the
+# last token.
 READ = """
+  const program = { rwkv, rwkv7 }[given.program];
   const params = weights.load(read(given.path));
-  let state = rwkv.initialState(params);
-  const logits = [], keys = [];
+  let state = program.initialState(params), before;
+  const logits = [], parts = [];
   for (const token of given.tokens) {
-    const out = rwkv.step(token, state, params);
-    state = out.state;
+    const out = program.step(token, state, params);
+    [before, state] = [state, out.state];
     logits.push(out.logits);
-    keys.push(out.keys);
+    parts.push(out.parts);
   }
 """
+every_model = pytest.mark.parametrize("name", MINIMAL)
 
 
 # The model.
 
 
+@every_model
 @pytest.mark.parametrize("dtype", [np.float32, np.float16])
-def test_a_file_is_read_as_checkpoint_reads_it(tmp_path, dtype):
+def test_a_file_is_read_as_checkpoint_reads_it(tmp_path, dtype, name):
     path = tmp_path / "model.safetensors"
-    params = save(path, dtype)
-    found = in_node("return weights.load(read(given.path));", path=str(path))
-    assert set(found) == set(params)
-    for name, values in params.items():
-        np.testing.assert_array_equal(np.float32(found[name]), values.ravel(), name)
+    params = save(path, name, dtype)
+    code = """
+      const params = weights.load(read(given.path));
+      const shapes = Object.entries(params).map(([name, { shape }]) => [name, shape]);
+      return { params, shapes: Object.fromEntries(shapes) };"""
+    found = in_node(code, path=str(path))
+    assert set(found["params"]) == set(params)
+    for key, values in params.items():
+        np.testing.assert_array_equal(
+            np.float32(found["params"][key]), values.ravel(), key
+        )
+        assert [n for n in found["shapes"][key] if n > 1] == list(values.shape)
 
 
 def test_every_16_bit_number_is_decoded_exactly(tmp_path):
@@ -114,60 +144,150 @@ def test_half_a_file_and_other_numbers_are_refused(tmp_path):
     )
 
 
+@every_model
 @pytest.mark.parametrize("scale", [1, 300])
-def test_logits_and_states_are_those_of_minimal(tmp_path, scale):
+def test_logits_and_states_are_those_of_minimal(tmp_path, scale, name):
     path = tmp_path / "model.safetensors"
     loud = {f"blocks.{layer}.att.key.weight": np.float32(scale) for layer in range(3)}
-    params = save(path, **loud)
+    params = save(path, name, **loud)
     tokens = [1, 2, 3, 3, 2, 1, 10, 0] * 4
     code = READ + "return { logits, state };"
-    found = in_node(code, path=str(path), tokens=tokens)
-    logits, state = read(tokens, params)
+    found = in_node(code, path=str(path), tokens=tokens, program=PROGRAMS[name])
+    logits, state = read(tokens, params, MINIMAL[name])
     np.testing.assert_allclose(found["logits"], logits, rtol=0, atol=1e-4)
-    np.testing.assert_allclose(found["state"], state, rtol=1e-5, atol=1e-4)
+    for layer, wanted in zip(flat(found["state"]), state, strict=True):
+        np.testing.assert_allclose(layer, wanted.ravel(), rtol=1e-5, atol=1e-4 * scale)
 
 
-def test_a_step_leaves_the_old_state_as_it_was(tmp_path):
+@pytest.mark.parametrize("name", SHIPPED)
+def test_shipped_models_give_the_logits_of_minimal(name):
+    path, tokens = SHIPPED[name], list("ROMEO:\nIs it é, or é?\0".encode())
+    found = in_node(
+        READ + "return logits;", path=str(path), tokens=tokens, program=PROGRAMS[name]
+    )
+    logits, _ = read(tokens, checkpoint.load(path), MINIMAL[name])
+    np.testing.assert_allclose(found, logits, rtol=0, atol=1e-4)
+
+
+def test_a_text_begins_with_the_tables_that_a_file_has_for_it(tmp_path):
     path = tmp_path / "model.safetensors"
-    save(path)
+    save(path, "RWKV-7")
+    tensors = {key: t.numpy() for key, t in random_model("RWKV-7").items()}
+    rng = np.random.default_rng(0)
+    for layer in range(3):
+        first = np.float32(rng.normal(size=(4, 8, 8)))
+        tensors[f"blocks.{layer}.att.time_state"] = first
+    save_file(tensors, path)
+    code = READ + "return [state, program.initialState(params)];"
+    found = in_node(code, path=str(path), tokens=[3], program="rwkv7")
+    params = checkpoint.load(path)
+    for state, wanted in zip(
+        found,
+        (read([3], params, minimal7)[1], minimal7.initial_state(params)),
+        strict=True,
+    ):
+        np.testing.assert_allclose(
+            flat(state), wanted.reshape(3, -1), rtol=1e-5, atol=1e-5
+        )
+
+
+@every_model
+def test_a_step_leaves_the_old_state_as_it_was(tmp_path, name):
+    path = tmp_path / "model.safetensors"
+    save(path, name)
     code = (
         READ
         + """
-      const before = structuredClone(state);
-      const first = rwkv.step(4, state, params);
-      rwkv.step(5, state, params);
-      const again = rwkv.step(4, state, params);
+      const before_it = structuredClone(state);
+      const first = program.step(4, state, params);
+      program.step(5, state, params);
+      const again = program.step(4, state, params);
       const shared = first.state.flat().filter((array) => state.flat().includes(array));
-      return { before, state, first, again, shared };"""
+      return { before_it, state, first, again, shared };"""
     )
-    found = in_node(code, path=str(path), tokens=[1, 2, 3])
-    assert found["before"] == found["state"]
+    found = in_node(code, path=str(path), tokens=[1, 2, 3], program=PROGRAMS[name])
+    assert found["before_it"] == found["state"]
     assert found["first"] == found["again"]
     assert found["shared"] == []
 
 
-def test_a_token_that_does_not_exist_is_refused(tmp_path):
+@every_model
+def test_a_token_that_does_not_exist_is_refused(tmp_path, name):
     path = tmp_path / "model.safetensors"
-    save(path)
+    save(path, name)
     code = (
         READ
         + """
       return [-1, 11].map((token) => {
-        try { rwkv.step(token, state, params) } catch (e) { return e.message }
+        try { program.step(token, state, params) } catch (e) { return e.message }
       });"""
     )
-    found = in_node(code, path=str(path), tokens=[])
+    found = in_node(code, path=str(path), tokens=[], program=PROGRAMS[name])
     assert found == ["there is no token -1", "there is no token 11"]
 
 
-def test_it_has_at_most_100_lines_and_the_names_of_minimal():
-    source = (MODULES / "rwkv.js").read_text(encoding="utf-8")
-    assert len(source.splitlines()) <= 100
+@pytest.mark.parametrize(("name", "lines"), [("RWKV-4", 100), ("RWKV-7", 110)])
+def test_it_fits_on_a_page_and_has_the_names_of_minimal(name, lines):
+    source = (MODULES / f"{PROGRAMS[name]}.js").read_text(encoding="utf-8")
+    python = inspect.getsource(MINIMAL[name])
+    assert len(source.splitlines()) <= lines
     there = set(re.findall(r"(?:function|const) (\w+)", source))
-    for node in ast.parse(inspect.getsource(minimal)).body:
+    for node in ast.parse(python).body:
         if isinstance(node, ast.FunctionDef) and node.name != "sample":
             head, *rest = node.name.split("_")
             assert head + "".join(word.title() for word in rest) in there
+
+
+def test_what_was_erased_and_written_explains_the_new_table(tmp_path):
+    path = tmp_path / "model.safetensors"
+    params = save(path, "RWKV-7")
+    tokens, head, layer = [1, 2, 3, 1], 2, 1
+    code = (
+        READ
+        + """
+      const [{ head, layer, size }] = [given];
+      const [, tables] = state[layer];
+      return { parts: parts.at(-1)[layer],
+        change: view7.change(tables, parts.at(-1)[layer], head, size) };"""
+    )
+    given = {"head": head, "layer": layer, "size": 8, "program": "rwkv7"}
+    found = in_node(code, path=str(path), tokens=tokens, **given)
+    parts = {key: np.reshape(x, (4, 8))[head] for key, x in found["parts"].items()}
+    change = {key: np.reshape(x, (8, 8)) for key, x in found["change"].items()}
+    before, after = (
+        read(tokens[:count], params, minimal7)[1][layer, 1:-1].reshape(4, 8, 8)[head]
+        for count in (3, 4)
+    )
+    wanted = {
+        "decayed": before * parts["decay"],
+        "erased": np.outer(before @ parts["removed"], parts["removed"] * parts["rate"]),
+        "written": np.outer(parts["value"], parts["key"]),
+        "now": after,
+    }
+    assert set(change) == set(wanted)
+    for key, table in wanted.items():
+        assert np.abs(table).max() > 0.01, key
+        np.testing.assert_allclose(change[key], table, rtol=1e-4, atol=1e-5)
+
+
+# Which models there are.
+
+
+def test_the_models_offered_are_those_that_there_are_and_can_be_run(tmp_path):
+    save(tmp_path / "b.safetensors", "RWKV-7")
+    assert [about["file"] for _, about in offered(tmp_path)] == ["b.safetensors"]
+    params = save(tmp_path / "z.safetensors", "RWKV-4", np.float16)
+    six = {key: t.numpy() for key, t in random_later("6").items()}
+    save_file(six, tmp_path / "a.safetensors")
+    (path, four), (_, seven) = offered(tmp_path)
+    assert path == tmp_path / "z.safetensors"
+    assert four == {
+        "name": "RWKV-4",
+        "file": "z.safetensors",
+        "parameters": sum(values.size for values in params.values()),
+        "bytes": path.stat().st_size,
+    }
+    assert seven["name"] == "RWKV-7"
 
 
 # Sampling.
@@ -258,6 +378,39 @@ def test_weights_are_what_the_operator_gives_each_value(length):
     assert sum(found) == pytest.approx(1)
 
 
+@pytest.mark.parametrize("length", [1, 2, 17])
+def test_shares_in_tables_are_what_the_operator_gives_each_value(length):
+    """A head's answer is linear in the values; two heads of three channels."""
+    rng = np.random.default_rng(length)
+    heads = (2, 3)
+    parts = {
+        "decay": rng.uniform(0.5, 1, (length, *heads)),
+        "key": rng.normal(size=(length, *heads)),
+        "removed": rng.normal(size=(length, *heads)),
+        "rate": rng.uniform(0, 1, (length, *heads)),
+        "receptance": rng.normal(size=(length, *heads)),
+    }
+    parts["removed"] /= np.linalg.norm(parts["removed"], axis=-1, keepdims=True)
+    weights = np.empty((length, 2))
+    for heard in range(length):
+        table = np.zeros((2, 3, 3))
+        for token in range(length):
+            now = {key: part[token] for key, part in parts.items()}
+            receptance = now.pop("receptance")
+            value = np.full(heads, float(token == heard))
+            table = minimal7.correct(table, value=value, **now)
+        weights[heard] = (table @ receptance[:, :, None])[:, 0, 0]
+    shares = np.abs(weights) / np.abs(weights).sum(0)
+    rows = [
+        {key: part[token].ravel().tolist() for key, part in parts.items()}
+        for token in range(length)
+    ]
+    code = "return listening.listeningInTables(given.rows, given.size);"
+    found = in_node(code, rows=rows, size=3)
+    np.testing.assert_allclose(found, shares.mean(1), rtol=1e-5)
+    assert sum(found) == pytest.approx(1)
+
+
 # Texts.
 
 EXTEND = """
@@ -314,7 +467,7 @@ def test_the_recorded_text_is_what_the_modules_write():
     found, wanted = (
         {
             name: np.array(json.loads(f"[{value}]".replace("],\n", "],")))
-            for name, value in re.findall(r"^  (\w+): ([^:]+),$", text, re.MULTILINE)
+            for name, value in re.findall(r"^  (\w+): ([^:"]+),$", text, re.MULTILINE)
         }
         for text in (recorded, again)
     )

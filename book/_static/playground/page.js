@@ -1,17 +1,20 @@
 // The playground: buttons, and what they do to a text. All that can change is in
 // `here`; `draw` shows it, and nothing else but `say` writes on the page.
 
-import { WEIGHTS } from "./beside.js";
-import { drawBars, LayerPicture, PAST } from "./draw.js";
+import { MODELS, weights as addressOf } from "./beside.js";
+import { drawBars } from "./draw.js";
 import { FIRST } from "./first.js";
-import { halfLife, listening } from "./listening.js";
 import { Model } from "./model.js";
 import { chance, choose, distribution } from "./sample.js";
 import {
   beginning, bytes, extend, path, shownInText, shownOnOneLine, tokenName,
 } from "./text.js";
+import * as view4 from "./view4.js";
+import * as view7 from "./view7.js";
 
+const VIEWS = { "RWKV-4": view4, "RWKV-7": view7 };
 const LONGEST = 2000; // tokens in a text: rewinding needs every state that has been
+const MEMORY = 2 ** 26; // bytes for the states of a text
 const LIKELIEST = 12;
 const END_OF_TEXT = 0;
 
@@ -24,8 +27,9 @@ const size = (bytes) =>
     : `${(bytes / 2 ** 20).toFixed(1)} MiB`;
 
 const here = {
-  model: null, // and what it said of itself: layers, parameters, readingTime, state
-  about: null,
+  model: null, // until it has been fetched
+  about: recordedModel(), // its name, and what it said of itself: layers, state, ...
+  choice: FIRST.model, // the name that is chosen: another one while that is fetched
   branches: [recorded()], // each a name, a seed and the last node of its text
   current: 0,
   turn: 0, // goes up with every command: what an older one still does is dropped
@@ -37,10 +41,16 @@ const here = {
   took: [], // milliseconds of the last steps
 };
 
+const view = () => VIEWS[here.about.name];
 const branch = () => here.branches[here.current];
 const place = () => here.pointed ?? here.looked ?? branch().node.length - 1;
 
-// The text that stands here before a model has been fetched: nodes without states.
+// What stands here before a model has been fetched: a text of nodes without states.
+function recordedModel() {
+  const { model, layers, channels } = FIRST;
+  return { name: model, layers: Array.from({ length: layers }), channels };
+}
+
 function recorded() {
   const node = FIRST.tokens.reduce(
     (last, token, at) => extend(last, token, {}, at >= FIRST.read),
@@ -57,36 +67,98 @@ function say(sentence, kind = "") {
 
 // --- the model --------------------------------------------------------------------
 
-async function ready() {
-  if (here.about) return true;
-  here.model?.end();
-  here.model = new Model((received, total) => {
+// A model in a worker of its own, or null, when the page says what to do `instead`.
+async function fetched({ name, file }, instead) {
+  const model = new Model((received, total) => {
     const of = total ? ` of ${(total / 1e6).toFixed(1)}` : "";
-    say(`Fetching the model: ${(received / 1e6).toFixed(1)}${of} MB`);
+    say(`Fetching ${name}: ${(received / 1e6).toFixed(1)}${of} MB`);
   });
-  say("Fetching the model …");
+  say(`Fetching ${name} …`);
   try {
-    here.about = await here.model.load(WEIGHTS);
+    const about = { ...(await model.load(await addressOf(file))), name };
+    const bytes = 4 * VIEWS[name].stateSize(about).numbers;
+    return { model, about: { ...about, every: Math.ceil((LONGEST * bytes) / MEMORY) } };
   } catch (error) {
+    model.end();
     const reason = error.message || "no reason was given";
     say(
-      `The model could not be loaded (${reason}). Check the connection and press ` +
-        "the button again; or go on reading, the other pages do without it.",
+      `${name} could not be loaded (${reason}). Check the connection and ${instead}`,
       "error",
     );
-    return false;
+    return null;
   }
+}
+
+async function ready() {
+  if (here.model) return true;
+  const wanted = MODELS.find(({ name }) => name === here.about.name);
+  const found = await fetched(
+    wanted,
+    "press the button again; or go on reading, the other pages do without it.",
+  );
+  if (!found) return false;
   say("");
-  setUpPictures();
+  use(found);
   return true;
+}
+
+function use({ model, about }) {
+  here.model?.end();
+  Object.assign(here, { model, about, took: [] });
+  element("state").replaceChildren();
+  pictures = view().pictures(element("state"), about, drawSoon);
+  setUpLayers();
+  showWords();
+}
+
+// Another model reads the text, with all its branches, from the first token on. What
+// stands there stays until that is done.
+async function readAgain(wanted) {
+  const { name } = here.about;
+  const found = await fetched(
+    wanted,
+    `choose it again; until then ${name} goes on, and the text is as it was.`,
+  );
+  if (!found) return;
+  const root = beginning(found.about.state);
+  const again = new Map(); // the new node for each old one
+  for (const old of here.branches.flatMap(({ node }) => path(node))) {
+    if (again.has(old)) continue;
+    const parent = again.get(old.parent) ?? root;
+    const answer = await found.model.step(old.token, await stateOf(parent, found));
+    again.set(old, extend(parent, old.token, answer, old.written));
+    forget(parent, found.about);
+    if (again.size % 50 === 0) say(`${wanted.name} has read ${again.size} tokens …`);
+  }
+  use(found);
+  here.branches = here.branches.map(({ name, seed, node }) =>
+    ({ name, seed, node: again.get(node) ?? root }));
+  say(`${wanted.name} has read the text: ${again.size} tokens.`);
+}
+
+// The state after a node. Of large states one in `every` is kept, and those that come
+// after it are computed again.
+async function stateOf(node, { model, about } = here) {
+  const missing = [];
+  for (let last = node; !last.state; last = last.parent) missing.unshift(last);
+  for (const next of missing) {
+    next.state = (await model.step(next.token, next.parent.state)).state;
+    forget(next.parent, about);
+  }
+  return node.state;
+}
+
+function forget(node, { every }) {
+  if (node.parent && node.length % every) node.state = null;
 }
 
 // Read one more token at the end of a branch; false if that is no longer wanted.
 async function read(token, written, to, turn) {
   const { node } = to;
-  const answer = await here.model.step(token, node.state);
+  const answer = await here.model.step(token, await stateOf(node));
   if (turn !== here.turn) return false;
   to.node = extend(node, token, answer, written);
+  forget(node, here.about);
   here.took = [...here.took.slice(-49), answer.milliseconds];
   drawSoon();
   return true;
@@ -103,17 +175,17 @@ function probabilities(node) {
 
 // --- the commands -----------------------------------------------------------------
 
-// A command stops what is running, and needs the model and a text that has begun.
-function command(action, begins = true) {
+// A command stops what is running, and first of all does what it needs to be done.
+function command(action, prepare = begin) {
   return async () => {
-    if (here.busy) return;
+    if (here.busy) return drawSoon();
     const turn = ++here.turn;
     const wasRunning = here.running;
     Object.assign(here, { busy: true, running: false });
     try {
-      if (!(await ready())) return;
-      if (begins && branch().recorded) await startOver(turn);
-      if (turn === here.turn) await action(turn, wasRunning);
+      if (!(await prepare(turn))) return;
+      await action(turn, wasRunning);
+      if (here.model) await stateOf(branch().node);
     } catch (error) {
       say(`That went wrong: ${error.message}. Start over with the prompt.`, "error");
     } finally {
@@ -121,6 +193,13 @@ function command(action, begins = true) {
       drawSoon();
     }
   };
+}
+
+// Most commands need a model and a text that has begun.
+async function begin(turn) {
+  if (!(await ready())) return false;
+  if (branch().recorded) await startOver(turn);
+  return true;
 }
 
 async function startOver(turn) {
@@ -189,15 +268,13 @@ async function split() {
   const seed = Math.max(...here.branches.map((each) => each.seed)) + 1;
   const name = String.fromCharCode("A".charCodeAt(0) + here.branches.length);
   here.branches.push({ name, seed, node });
-  switchTo(here.branches.length - 1);
+  show(here.branches.length - 1);
   say(`Branch ${name} begins here, with seed ${seed}.`);
 }
 
-function switchTo(number) {
-  here.turn++;
-  Object.assign(here, { running: false, busy: false, current: number, looked: null });
+function show(number) {
+  Object.assign(here, { current: number, looked: null });
   element("seed").value = branch().seed;
-  drawSoon();
 }
 
 function look(at) {
@@ -236,6 +313,9 @@ function draw() {
   element("branch").textContent = at ? "Branch here" : "Branch";
   element("rewind").disabled = isRecorded || nodes.length < 2;
   element("append").disabled = element("branch").disabled = isRecorded;
+  for (const input of document.querySelectorAll("#pg-models input")) {
+    input.checked = input.value === here.choice;
+  }
   drawText(nodes);
   drawNext(nodes.at(-1));
   drawWeights(nodes);
@@ -300,8 +380,8 @@ let weights = { of: branch().node, layers: FIRST.shares, restUntil: 0 };
 function drawWeights(nodes) {
   const now = performance.now();
   if (weights.of !== nodes.at(-1) && (!hurried() || now > weights.restUntil)) {
-    const layers = here.about.layers.map(({ decayRate, bonus }, layer) =>
-      listening(nodes.map((node) => node.keys[layer]), decayRate, bonus));
+    const layers = here.about.layers.map((about, layer) =>
+      view().listen(nodes.map((node) => node.parts[layer]), about));
     const restUntil = now + 10 * (performance.now() - now);
     weights = { of: nodes.at(-1), layers, restUntil };
     shade();
@@ -347,9 +427,9 @@ function drawShares(nodes) {
   const spoken = rows.map((row) => `${row.name} ${row.number}`).join(", ");
   slider.setAttribute("aria-valuetext", `${text}: ${spoken}`);
   element("look-note").textContent =
-    "Mean over the channels of each layer. A full bar is the whole average, two thirds " +
-    "of a bar a tenth of it, one third a hundredth. If all were heard alike, each would " +
-    `have ${percent(1 / nodes.length)}.`;
+    `${view().heard} A full bar is all that is heard, two thirds of a bar a tenth of it, ` +
+    "one third a hundredth. If all were heard alike, each would have " +
+    `${percent(1 / nodes.length)}.`;
   for (const marked of document.querySelectorAll("#pg-text .pg-looked")) {
     marked.classList.remove("pg-looked");
   }
@@ -358,31 +438,31 @@ function drawShares(nodes) {
   }
 }
 
-let pictures = [];
+let pictures = null;
 function drawState(nodes) {
-  if (branch().recorded) return;
+  if (branch().recorded || !nodes.at(-1).state) return;
   const style = getComputedStyle(element("state"));
   const colours = ["--pg-minus", "--pg-plus"].map((name) =>
     style.getPropertyValue(name).match(/\w\w/g).map((digits) => parseInt(digits, 16)));
-  const recent = nodes.slice(-PAST);
-  pictures.forEach((picture, layer) =>
-    picture.draw(recent.map((node) => node.state[layer]), colours));
+  pictures.draw(nodes, colours);
 }
 
 function drawCost(nodes) {
-  const { layers, channels } = FIRST;
-  const state = 5 * 4 * channels * layers;
-  const cache = 2 * 2 * channels * layers * nodes.length;
+  const { layers, channels } = here.about;
+  const { numbers, words } = view().stateSize(here.about);
+  const state = 4 * numbers, perToken = 2 * 2 * channels * layers.length;
+  const cache = perToken * nodes.length;
   const most = Math.max(state, cache);
   drawBars(element("memory"), [
     { name: "state", share: state / most, number: size(state) },
     { name: "KV cache", share: cache / most, number: size(cache), mark: "pg-other" },
   ]);
   element("memory-note").textContent =
-    `After ${nodes.length} tokens. The state is 5 arrays × ${channels} channels × ` +
-    `${layers} layers × 4 bytes, always. A transformer of this width and depth keeps ` +
-    `a key and a value for every token, 2 × ${channels} channels × ${layers} layers ` +
-    "× 2 bytes, and reads all of them for the next one.";
+    `After ${nodes.length} tokens. The state is ${words} × 4 bytes, always. A ` +
+    "transformer of this width and depth keeps a key and a value for every token, " +
+    `2 × ${channels} channels × ${layers.length} layers × 2 bytes, and reads all of ` +
+    `them for the next one. Its cache overtakes the state after ` +
+    `${Math.floor(state / perToken)} tokens.`;
   const { arrivals, took } = here;
   const seconds = (arrivals.at(-1) - arrivals[0]) / 1000;
   if (arrivals.length > 2) {
@@ -406,7 +486,7 @@ function drawBranches() {
   here.branches.forEach(({ name, node, seed }, number) => {
     let option = options[number];
     if (!option) {
-      option = radio("pg-branch-choice", number, () => switchTo(number));
+      option = radio("pg-branch-choice", number, command(() => show(number)));
       box.append(option);
     }
     option.querySelector("input").checked = number === here.current;
@@ -426,43 +506,42 @@ function radio(group, value, onChoice) {
   return label;
 }
 
-function setUpChoice() {
-  for (let layer = 0; layer < FIRST.layers; layer++) {
+function setUpLayers() {
+  const chosen = +(element("layers").querySelector("input:checked")?.value ?? 0);
+  element("layers").querySelectorAll("label").forEach((option) => option.remove());
+  here.about.layers.forEach((_, layer, { length }) => {
     const option = radio("pg-layer", layer, () => (shade(), drawSoon()));
     option.querySelector("span").textContent = ` layer ${layer}`;
-    option.querySelector("input").checked = layer === 0;
+    option.querySelector("input").checked = layer === Math.min(chosen, length - 1);
     element("layers").append(option);
-  }
+  });
   element("layers").hidden = false;
 }
 
-function setUpPictures() {
-  pictures = here.about.layers.map(({ decayRate }, layer) => {
-    const lives = Float32Array.from(decayRate, halfLife).sort();
-    const [quick, middle, slow] = [0.05, 0.5, 0.95].map((part) => {
-      const life = lives[Math.floor(part * lives.length)];
-      return life < 10 ? life.toFixed(life < 0.1 ? 2 : 1) : Math.round(life);
+// The models that there are; the choice is there only if there is one.
+function setUpModels() {
+  for (const model of MODELS) {
+    const { name, parameters, bytes } = model;
+    const change = command(() => readAgain(model), () => name !== here.about.name);
+    const option = radio("pg-model", name, async () => {
+      if (!here.busy) here.choice = name;
+      await change();
+      if (!here.busy) here.choice = here.about.name;
+      drawSoon();
     });
-    const figure = document.createElement("figure");
-    figure.innerHTML = `
-      <figcaption>Layer ${layer}</figcaption>
-      <div class="pg-strips">
-        <div aria-hidden="true"><span>x_time</span><span>num / den</span>
-          <span>log den</span><span>x_channel</span><span>num / den, before</span></div>
-        <canvas role="img"></canvas>
-      </div>
-      <p class="pg-axis"><span>half-life ${quick}</span><span>${middle}</span>
-        <span>${slow} tokens</span></p>`;
-    const canvas = figure.querySelector("canvas");
-    canvas.setAttribute(
-      "aria-label",
-      `State of layer ${layer}: ${decayRate.length} channels as columns of ` +
-        `colour, with half-lives from ${quick} to ${slow} tokens. Quick ones flicker ` +
-        "from token to token, slow ones stay as they are.",
-    );
-    element("state").append(figure);
-    return new LayerPicture(canvas, decayRate);
-  });
+    option.querySelector("span").textContent =
+      ` ${name}: ${(parameters / 1e6).toFixed(1)} million parameters, ` +
+      `${(bytes / 1e6).toFixed(1)} MB`;
+    element("models").append(option);
+  }
+  element("models").hidden = MODELS.length < 2;
+}
+
+// What is said of one model and not of the other.
+function showWords() {
+  for (const words of document.querySelectorAll("#playground [data-model]")) {
+    words.hidden = words.dataset.model !== here.about.name;
+  }
 }
 
 // --- the page ---------------------------------------------------------------------
@@ -497,7 +576,9 @@ new MutationObserver(drawSoon).observe(document.documentElement, {
 
 element("absent").remove();
 document.getElementById("playground").hidden = false;
-setUpChoice();
+setUpModels();
+setUpLayers();
+showWords();
 say("A recorded text: no model has been fetched yet. Run writes it anew, here.");
 draw();
 shade();

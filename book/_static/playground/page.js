@@ -1,17 +1,21 @@
 // The playground: buttons, and what they do to a text. All that can change is in
 // `here`; `draw` shows it, and nothing else but `say` writes on the page.
 
-import { WEIGHTS } from "./beside.js";
-import { drawBars, LayerPicture, PAST } from "./draw.js";
+import { MODELS, weights as addressOf } from "./beside.js";
+import { drawBars } from "./draw.js";
 import { FIRST } from "./first.js";
-import { halfLife, listening } from "./listening.js";
 import { Model } from "./model.js";
+import { readAgain, readOn, stateAfter } from "./reading.js";
 import { chance, choose, distribution } from "./sample.js";
 import {
   beginning, bytes, extend, path, shownInText, shownOnOneLine, tokenName,
 } from "./text.js";
+import * as view4 from "./view4.js";
+import * as view7 from "./view7.js";
 
-const LONGEST = 2000; // tokens in a text: rewinding needs every state that has been
+const VIEWS = { "RWKV-4": view4, "RWKV-7": view7 };
+const LONGEST = 2000; // tokens in a text: rewinding needs the states that have been
+const MEMORY = 2 ** 26; // bytes: of states that need more, not all are kept
 const LIKELIEST = 12;
 const END_OF_TEXT = 0;
 
@@ -24,8 +28,10 @@ const size = (bytes) =>
     : `${(bytes / 2 ** 20).toFixed(1)} MiB`;
 
 const here = {
-  model: null, // and what it said of itself: layers, parameters, readingTime, state
-  about: null,
+  model: null, // until it has been fetched
+  about: recordedModel(), // its name, and what it said of itself: layers, state, ...
+  every: 1, // one in so many states is kept
+  choice: FIRST.model, // the name that is chosen: another one while that is fetched
   branches: [recorded()], // each a name, a seed and the last node of its text
   current: 0,
   turn: 0, // goes up with every command: what an older one still does is dropped
@@ -37,10 +43,16 @@ const here = {
   took: [], // milliseconds of the last steps
 };
 
+const view = () => VIEWS[here.about.name];
 const branch = () => here.branches[here.current];
 const place = () => here.pointed ?? here.looked ?? branch().node.length - 1;
 
-// The text that stands here before a model has been fetched: nodes without states.
+// What stands here before a model has been fetched: a text of nodes without states.
+function recordedModel() {
+  const { model, layers, channels } = FIRST;
+  return { name: model, layers: Array.from({ length: layers }), channels };
+}
+
 function recorded() {
   const node = FIRST.tokens.reduce(
     (last, token, at) => extend(last, token, {}, at >= FIRST.read),
@@ -57,37 +69,74 @@ function say(sentence, kind = "") {
 
 // --- the model --------------------------------------------------------------------
 
-async function ready() {
-  if (here.about) return true;
-  here.model?.end();
-  here.model = new Model((received, total) => {
+// A model in a worker of its own; or null, and the page says what to do `instead`.
+async function fetched({ name, file }, instead) {
+  const model = new Model((received, total) => {
     const of = total ? ` of ${(total / 1e6).toFixed(1)}` : "";
-    say(`Fetching the model: ${(received / 1e6).toFixed(1)}${of} MB`);
+    say(`Fetching ${name}: ${(received / 1e6).toFixed(1)}${of} MB`);
   });
-  say("Fetching the model …");
+  say(`Fetching ${name} …`);
   try {
-    here.about = await here.model.load(WEIGHTS);
+    const about = { ...(await model.load(await addressOf(file))), name };
+    const bytes = 4 * VIEWS[name].stateSize(about).numbers;
+    return { model, about, every: Math.ceil((LONGEST * bytes) / MEMORY) };
   } catch (error) {
+    model.end();
     const reason = error.message || "no reason was given";
     say(
-      `The model could not be loaded (${reason}). Check the connection and press ` +
-        "the button again; or go on reading, the other pages do without it.",
+      `${name} could not be loaded (${reason}). Check the connection and ${instead}`,
       "error",
     );
-    return false;
+    return null;
   }
+}
+
+async function ready() {
+  if (here.model) return true;
+  const wanted = MODELS.find(({ name }) => name === here.about.name);
+  const found = await fetched(
+    wanted,
+    "press the button again; or go on reading, the other pages do without it.",
+  );
+  if (!found) return false;
   say("");
-  setUpPictures();
+  use(found);
   return true;
+}
+
+function use({ model, about, every }) {
+  here.model?.end();
+  Object.assign(here, { model, about, every, took: [], arrivals: [] });
+  element("state").replaceChildren();
+  pictures = view().pictures(element("state"), about, drawSoon);
+  setUpLayers();
+  showWords();
+}
+
+// Another model reads the text, with all its branches, from the first token on. What
+// stands there stays until that is done.
+async function changeModel(wanted) {
+  const found = await fetched(
+    wanted,
+    `choose it again; until then ${here.about.name} goes on, and the text is as it was.`,
+  );
+  if (!found) return;
+  const ends = here.branches.map(({ node }) => node);
+  const again = await readAgain(ends, found.about.state, found, (count) => {
+    if (count % 50 === 0) say(`${wanted.name} reads the text: ${count} tokens so far.`);
+  });
+  use(found);
+  here.branches = here.branches.map(({ name, seed, node }) =>
+    ({ name, seed, node: again.get(node) ?? beginning(found.about.state) }));
+  say(`${wanted.name} has read the text: ${again.size} tokens.`);
 }
 
 // Read one more token at the end of a branch; false if that is no longer wanted.
 async function read(token, written, to, turn) {
-  const { node } = to;
-  const answer = await here.model.step(token, node.state);
+  const { node, took } = await readOn(to.node, token, written, here);
   if (turn !== here.turn) return false;
-  to.node = extend(node, token, answer, written);
-  here.took = [...here.took.slice(-49), answer.milliseconds];
+  to.node = node;
+  here.took = [...here.took.slice(-49), took];
   drawSoon();
   return true;
 }
@@ -103,17 +152,17 @@ function probabilities(node) {
 
 // --- the commands -----------------------------------------------------------------
 
-// A command stops what is running, and needs the model and a text that has begun.
-function command(action, begins = true) {
+// A command stops what is running, and first of all does what it needs to be done.
+function command(action, prepare = begin) {
   return async () => {
-    if (here.busy) return;
+    if (here.busy) return drawSoon();
     const turn = ++here.turn;
     const wasRunning = here.running;
     Object.assign(here, { busy: true, running: false });
     try {
-      if (!(await ready())) return;
-      if (begins && branch().recorded) await startOver(turn);
-      if (turn === here.turn) await action(turn, wasRunning);
+      if (!(await prepare(turn))) return;
+      await action(turn, wasRunning);
+      if (here.model) await stateAfter(branch().node, here);
     } catch (error) {
       say(`That went wrong: ${error.message}. Start over with the prompt.`, "error");
     } finally {
@@ -121,6 +170,13 @@ function command(action, begins = true) {
       drawSoon();
     }
   };
+}
+
+// Most commands need a model and a text that has begun.
+async function begin(turn) {
+  if (!(await ready())) return false;
+  if (branch().recorded) await startOver(turn);
+  return true;
 }
 
 async function startOver(turn) {
@@ -145,7 +201,7 @@ async function append(turn) {
 
 const isFull = () => branch().node.length >= LONGEST;
 const full = () =>
-  `${LONGEST} tokens: this page stops here, because it keeps every state for ` +
+  `${LONGEST} tokens: this page stops here, because it keeps old states for ` +
   "rewinding. The model could go on with the last one alone.";
 
 async function stepOnce(turn) {
@@ -189,15 +245,13 @@ async function split() {
   const seed = Math.max(...here.branches.map((each) => each.seed)) + 1;
   const name = String.fromCharCode("A".charCodeAt(0) + here.branches.length);
   here.branches.push({ name, seed, node });
-  switchTo(here.branches.length - 1);
+  show(here.branches.length - 1);
   say(`Branch ${name} begins here, with seed ${seed}.`);
 }
 
-function switchTo(number) {
-  here.turn++;
-  Object.assign(here, { running: false, busy: false, current: number, looked: null });
+function show(number) {
+  Object.assign(here, { current: number, looked: null });
   element("seed").value = branch().seed;
-  drawSoon();
 }
 
 function look(at) {
@@ -236,6 +290,9 @@ function draw() {
   element("branch").textContent = at ? "Branch here" : "Branch";
   element("rewind").disabled = isRecorded || nodes.length < 2;
   element("append").disabled = element("branch").disabled = isRecorded;
+  for (const input of document.querySelectorAll("#pg-models input")) {
+    input.checked = input.value === here.choice;
+  }
   drawText(nodes);
   drawNext(nodes.at(-1));
   drawWeights(nodes);
@@ -300,8 +357,8 @@ let weights = { of: branch().node, layers: FIRST.shares, restUntil: 0 };
 function drawWeights(nodes) {
   const now = performance.now();
   if (weights.of !== nodes.at(-1) && (!hurried() || now > weights.restUntil)) {
-    const layers = here.about.layers.map(({ decayRate, bonus }, layer) =>
-      listening(nodes.map((node) => node.keys[layer]), decayRate, bonus));
+    const layers = here.about.layers.map((about, layer) =>
+      view().listen(nodes.map((node) => node.parts[layer]), about));
     const restUntil = now + 10 * (performance.now() - now);
     weights = { of: nodes.at(-1), layers, restUntil };
     shade();
@@ -347,9 +404,9 @@ function drawShares(nodes) {
   const spoken = rows.map((row) => `${row.name} ${row.number}`).join(", ");
   slider.setAttribute("aria-valuetext", `${text}: ${spoken}`);
   element("look-note").textContent =
-    "Mean over the channels of each layer. A full bar is the whole average, two thirds " +
-    "of a bar a tenth of it, one third a hundredth. If all were heard alike, each would " +
-    `have ${percent(1 / nodes.length)}.`;
+    `${view().heard} A full bar is all that is heard, two thirds of a bar a tenth of it, ` +
+    "one third a hundredth. If all were heard alike, each would have " +
+    `${percent(1 / nodes.length)}.`;
   for (const marked of document.querySelectorAll("#pg-text .pg-looked")) {
     marked.classList.remove("pg-looked");
   }
@@ -358,37 +415,40 @@ function drawShares(nodes) {
   }
 }
 
-let pictures = [];
+let pictures = null;
 function drawState(nodes) {
-  if (branch().recorded) return;
+  if (branch().recorded || !nodes.at(-1).state) return;
   const style = getComputedStyle(element("state"));
   const colours = ["--pg-minus", "--pg-plus"].map((name) =>
     style.getPropertyValue(name).match(/\w\w/g).map((digits) => parseInt(digits, 16)));
-  const recent = nodes.slice(-PAST);
-  pictures.forEach((picture, layer) =>
-    picture.draw(recent.map((node) => node.state[layer]), colours));
+  pictures.draw(nodes, colours);
 }
 
 function drawCost(nodes) {
-  const { layers, channels } = FIRST;
-  const state = 5 * 4 * channels * layers;
-  const cache = 2 * 2 * channels * layers * nodes.length;
+  const { layers, channels } = here.about;
+  const { numbers, words } = view().stateSize(here.about);
+  const state = 4 * numbers, perToken = 2 * 2 * channels * layers.length;
+  const cache = perToken * nodes.length;
   const most = Math.max(state, cache);
   drawBars(element("memory"), [
     { name: "state", share: state / most, number: size(state) },
     { name: "KV cache", share: cache / most, number: size(cache), mark: "pg-other" },
   ]);
   element("memory-note").textContent =
-    `After ${nodes.length} tokens. The state is 5 arrays × ${channels} channels × ` +
-    `${layers} layers × 4 bytes, always. A transformer of this width and depth keeps ` +
-    `a key and a value for every token, 2 × ${channels} channels × ${layers} layers ` +
-    "× 2 bytes, and reads all of them for the next one.";
+    `After ${nodes.length} tokens. The state is ${words} × 4 bytes, always. A ` +
+    "transformer of this width and depth keeps a key and a value for every token, " +
+    `2 × ${channels} channels × ${layers.length} layers × 2 bytes, and reads all of ` +
+    `them for the next one. Its cache overtakes the state after ` +
+    `${Math.floor(state / perToken)} tokens.`;
   const { arrivals, took } = here;
   const seconds = (arrivals.at(-1) - arrivals[0]) / 1000;
   if (arrivals.length > 2) {
     element("rate").textContent = ((arrivals.length - 1) / seconds).toFixed(1);
   }
-  if (!took.length) return;
+  if (!took.length) {
+    for (const name of ["rate", "took", "floor"]) element(name).textContent = "–";
+    return;
+  }
   const middle = [...took].sort((a, b) => a - b)[took.length >> 1];
   const megabytes = (4 * here.about.parameters) / 1e6;
   const perSecond = (milliseconds) => `${Math.round(1000 / milliseconds)} a second`;
@@ -406,7 +466,7 @@ function drawBranches() {
   here.branches.forEach(({ name, node, seed }, number) => {
     let option = options[number];
     if (!option) {
-      option = radio("pg-branch-choice", number, () => switchTo(number));
+      option = radio("pg-branch-choice", number, command(() => show(number)));
       box.append(option);
     }
     option.querySelector("input").checked = number === here.current;
@@ -426,48 +486,47 @@ function radio(group, value, onChoice) {
   return label;
 }
 
-function setUpChoice() {
-  for (let layer = 0; layer < FIRST.layers; layer++) {
+function setUpLayers() {
+  const chosen = +(element("layers").querySelector("input:checked")?.value ?? 0);
+  element("layers").querySelectorAll("label").forEach((option) => option.remove());
+  here.about.layers.forEach((_, layer, { length }) => {
     const option = radio("pg-layer", layer, () => (shade(), drawSoon()));
     option.querySelector("span").textContent = ` layer ${layer}`;
-    option.querySelector("input").checked = layer === 0;
+    option.querySelector("input").checked = layer === Math.min(chosen, length - 1);
     element("layers").append(option);
-  }
+  });
   element("layers").hidden = false;
 }
 
-function setUpPictures() {
-  pictures = here.about.layers.map(({ decayRate }, layer) => {
-    const lives = Float32Array.from(decayRate, halfLife).sort();
-    const [quick, middle, slow] = [0.05, 0.5, 0.95].map((part) => {
-      const life = lives[Math.floor(part * lives.length)];
-      return life < 10 ? life.toFixed(life < 0.1 ? 2 : 1) : Math.round(life);
+// The models that there are; the choice is there only if there is one.
+function setUpModels() {
+  for (const model of MODELS) {
+    const { name, parameters, bytes } = model;
+    const change = command(() => changeModel(model), () => name !== here.about.name);
+    const option = radio("pg-model", name, async () => {
+      if (!here.busy) here.choice = name;
+      await change();
+      if (!here.busy) here.choice = here.about.name;
+      drawSoon();
     });
-    const figure = document.createElement("figure");
-    figure.innerHTML = `
-      <figcaption>Layer ${layer}</figcaption>
-      <div class="pg-strips">
-        <div aria-hidden="true"><span>x_time</span><span>num / den</span>
-          <span>log den</span><span>x_channel</span><span>num / den, before</span></div>
-        <canvas role="img"></canvas>
-      </div>
-      <p class="pg-axis"><span>half-life ${quick}</span><span>${middle}</span>
-        <span>${slow} tokens</span></p>`;
-    const canvas = figure.querySelector("canvas");
-    canvas.setAttribute(
-      "aria-label",
-      `State of layer ${layer}: ${decayRate.length} channels as columns of ` +
-        `colour, with half-lives from ${quick} to ${slow} tokens. Quick ones flicker ` +
-        "from token to token, slow ones stay as they are.",
-    );
-    element("state").append(figure);
-    return new LayerPicture(canvas, decayRate);
-  });
+    option.querySelector("span").textContent =
+      ` ${name}: ${(parameters / 1e6).toFixed(1)} million parameters, ` +
+      `${(bytes / 1e6).toFixed(1)} MB`;
+    element("models").append(option);
+  }
+  element("models").hidden = MODELS.length < 2;
+}
+
+// What is said of one model and not of the other.
+function showWords() {
+  for (const words of document.querySelectorAll("#playground [data-model]")) {
+    words.hidden = words.dataset.model !== here.about.name;
+  }
 }
 
 // --- the page ---------------------------------------------------------------------
 
-element("start").addEventListener("click", command(startOver, false));
+element("start").addEventListener("click", command(startOver, ready));
 element("append").addEventListener("click", command(append));
 element("run").addEventListener("click", command(run));
 element("step").addEventListener("click", command(stepOnce));
@@ -497,7 +556,9 @@ new MutationObserver(drawSoon).observe(document.documentElement, {
 
 element("absent").remove();
 document.getElementById("playground").hidden = false;
-setUpChoice();
+setUpModels();
+setUpLayers();
+showWords();
 say("A recorded text: no model has been fetched yet. Run writes it anew, here.");
 draw();
 shade();

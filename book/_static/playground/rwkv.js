@@ -13,23 +13,27 @@ export function initialState(params) {
 
 // Read one token: logits of the next one (V,), a new state, and every layer's key (C,).
 export function step(token, state, params) {
-  const width = params["norm_out.weight"].length, keys = [];
-  const row = params["embedding.weight"].subarray(token * width, (token + 1) * width);
-  if (row.length < width) throw new RangeError(`there is no token ${token}`);
-  let x = layerNorm(row, "norm_in", params);
+  const parts = [];
+  let x = layerNorm(embed(token, params), "norm_in", params);
   const newState = state.map(([xTime, num, den, logScale, xChannel], layer) => {
     const block = `blocks.${layer}.`;
     const nowTime = layerNorm(x, block + "norm_time", params);
-    const sums = [num, den, logScale];
-    const read = timeMix(nowTime, xTime, sums, block + "time_mix.", params);
+    const read = timeMix(nowTime, xTime, [num, den, logScale], block + "time_mix.", params);
     x = add(x, read.out);
     const nowChannel = layerNorm(x, block + "norm_channel", params);
     x = add(x, channelMix(nowChannel, xChannel, block + "channel_mix.", params));
-    keys.push(read.key);
+    parts.push({ key: read.key });
     return [nowTime, ...read.sums, nowChannel];
   });
   const logits = multiply(params["head.weight"], layerNorm(x, "norm_out", params));
-  return { logits, state: newState, keys };
+  return { logits, state: newState, parts };
+}
+
+export function embed(token, params) {
+  const width = params["norm_out.weight"].length;
+  const row = params["embedding.weight"].subarray(token * width, (token + 1) * width);
+  if (row.length < width) throw new RangeError(`there is no token ${token}`);
+  return row;
 }
 
 // Where tokens meet: an average of all values, let through by the receptance.
@@ -82,13 +86,15 @@ function tokenShift(x, xPrev, mix) {
 }
 
 // Mean 0, variance 1, then a weight and a bias; the 1e-5 belongs to the model.
-function layerNorm(x, name, params) {
+export const layerNorm = (x, name, params) => scale(standard(x, 1e-5), name, params);
+export const scale = (x, name, params) =>
+  add(times(x, params[name + ".weight"]), params[name + ".bias"]);
+export function standard(x, epsilon) {
   const mean = x.reduce((sum, v) => sum + v, 0) / x.length;
   const variance = x.reduce((sum, v) => sum + (v - mean) ** 2, 0) / x.length;
-  const standard = x.map((v) => (v - mean) / Math.sqrt(variance + 1e-5));
-  return add(times(standard, params[name + ".weight"]), params[name + ".bias"]);
+  return x.map((v) => (v - mean) / Math.sqrt(variance + epsilon));
 }
 
-const sigmoid = (x) => 0.5 + 0.5 * Math.tanh(0.5 * x);
-const add = (x, y) => x.map((v, c) => v + y[c]);
-const times = (x, y) => x.map((v, c) => v * y[c]);
+export const sigmoid = (x) => 0.5 + 0.5 * Math.tanh(0.5 * x);
+export const add = (x, y) => x.map((v, c) => v + y[c]);
+export const times = (x, y) => x.map((v, c) => v * y[c]);

@@ -7,13 +7,13 @@ export function beginning(state) {
   return { length: 0, parent: null, state, text: "", waiting: [] };
 }
 
-// One byte more. `logits`, `state` and `keys` are what `step` in rwkv.js gives for it.
-export function extend(parent, token, { logits, state, keys }, written) {
+// One byte more. `logits`, `state` and `parts` are what a model's `step` gives for it.
+export function extend(parent, token, { logits, state, parts }, written) {
   const arrived = [...parent.waiting, token];
   const text = new TextDecoder().decode(Uint8Array.from(arrived), { stream: true });
   const waiting = text === "" ? arrived : isFirstOfMany(token) ? [token] : [];
   const length = parent.length + 1;
-  return { length, parent, token, written, logits, state, keys, text, waiting };
+  return { length, parent, token, written, logits, state, parts, text, waiting };
 }
 
 // Bytes that make half a character wait in `waiting` for the rest of it.

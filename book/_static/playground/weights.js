@@ -13,21 +13,43 @@ const NAMES = Object.entries({
   time_mix_k: "mix_key",
   time_mix_v: "mix_value",
   time_mix_r: "mix_receptance",
+  ".x_r": ".shift_receptance",
+  ".x_k": ".shift_key",
+  ...lowRank("w", "decay"),
+  ...lowRank("a", "rate"),
+  ...lowRank("v", "value"),
+  ...lowRank("g", "gate"),
+  ".k_k": ".removal_scale",
+  ".k_a": ".rate_in_key",
+  ".r_k": ".bonus",
+  ln_x: "norm_heads",
+  time_state: "first_state",
   "att.": "time_mix.",
   "ffn.": "channel_mix.",
 });
+// The tensors of a part of RWKV-7 that comes through few numbers.
+function lowRank(letter, part) {
+  return {
+    [`.x_${letter}`]: `.shift_${part}`,
+    [`.${letter}0`]: `.${part}_bias`,
+    [`.${letter}1`]: `.${part}_down`,
+    [`.${letter}2`]: `.${part}_up`,
+  };
+}
+
 const ourName = (name) => NAMES.reduce((text, pair) => text.replace(...pair), name);
 
-// The file, an ArrayBuffer, as {our name: Float32Array}, as rwkv.js takes it.
+// The file, an ArrayBuffer, as {our name: Float32Array}, as rwkv.js and rwkv7.js take it.
+// An array has all numbers of a tensor, row by row, and the tensor's shape beside them.
 export function load(file) {
   const start = 8 + Number(new DataView(file).getBigUint64(0, true));
   const table = new TextDecoder().decode(new Uint8Array(file, 8, start - 8));
   const { __metadata__, ...tensors } = JSON.parse(table);
   const params = {};
-  for (const [name, { dtype, data_offsets }] of Object.entries(tensors)) {
+  for (const [name, { dtype, shape, data_offsets }] of Object.entries(tensors)) {
     const [from, to] = data_offsets.map((offset) => start + offset);
     if (to > file.byteLength) throw new RangeError(`${name} is missing: half a file?`);
-    params[ourName(name)] = decode(dtype, file.slice(from, to));
+    params[ourName(name)] = Object.assign(decode(dtype, file.slice(from, to)), { shape });
   }
   return params;
 }

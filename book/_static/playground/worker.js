@@ -1,11 +1,12 @@
 // The model, away from the page's own thread, so that the page never freezes. It knows
-// two questions: { load: address } and { token, state }; it keeps the weights alone.
+// two questions: { load: address } and { token, state }; it alone has the weights.
 
 import { readingTime } from "./multiply.js";
-import { initialState, step } from "./rwkv.js";
+import * as rwkv4 from "./rwkv.js";
+import * as rwkv7 from "./rwkv7.js";
 import { load } from "./weights.js";
 
-let params;
+let params, program;
 
 onmessage = async ({ data }) => {
   try {
@@ -17,23 +18,28 @@ onmessage = async ({ data }) => {
 
 function answer({ token, state }) {
   const start = performance.now();
-  const result = step(token, state, params);
+  const result = program.step(token, state, params);
   return { ...result, milliseconds: performance.now() - start };
 }
 
 async function fetchModel(address) {
   params = load(await download(address));
-  const part = (layer, name) => params[`blocks.${layer}.time_mix.${name}`];
-  const state = initialState(params);
+  program = "blocks.0.time_mix.removal_scale" in params ? rwkv7 : rwkv4;
+  const state = program.initialState(params);
   return {
     state,
+    channels: params["norm_out.weight"].length,
     parameters: Object.values(params).reduce((sum, array) => sum + array.length, 0),
     readingTime: readingTime(params),
-    layers: state.map((_, layer) => ({
-      decayRate: part(layer, "log_decay_rate").map(Math.exp),
-      bonus: part(layer, "bonus"),
-    })),
+    layers: state.map((_, layer) => describe(`blocks.${layer}.time_mix.`)),
   };
+}
+
+// What the page's pictures need to know of a layer.
+function describe(name) {
+  const bonus = params[name + "bonus"], rates = params[name + "log_decay_rate"];
+  if (program === rwkv7) return { heads: bonus.shape[0], size: bonus.shape[1] };
+  return { decayRate: rates.map(Math.exp), bonus };
 }
 
 // A file as an ArrayBuffer; says on the way how much of it has come.

@@ -53,9 +53,11 @@ export function facts(values, { small, most, nothing, corner, tint }) {
   const rows = [...new Set(pairs.map(([, value]) => value))];
   const table = corrected(pairs, things, rows, values);
   const head = [corner, ...things].map((name) => `<th>${escape(name)}</th>`).join("");
-  const cell = (number) =>
-    `<td style="background: rgba(${tint}, ${written(0.6 * Math.min(1, Math.abs(number)))})">` +
-    `${written(number)}</td>`;
+  const cell = (number) => {
+    const strength = written(0.6 * Math.min(1, Math.abs(number)));
+    const style = `padding-left: 0.5rem; background: rgba(${tint}, ${strength})`;
+    return `<td style="${style}">${written(number)}</td>`;
+  };
   const body = rows.map(
     (value, at) => `<tr><td>${escape(value)}</td>${table[at].map(cell).join("")}</tr>`,
   );

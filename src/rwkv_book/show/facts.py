@@ -78,8 +78,9 @@ class Facts(Picture):
 
 def cell(number):
     """A number, on the more ink the larger it is."""
-    tint = f"background: rgba({TINT}, {written(0.6 * min(1, abs(number)))})"
-    return f'<td style="{tint}">{written(number)}</td>'
+    strength = written(0.6 * min(1, abs(number)))
+    style = f"padding-left: 0.5rem; background: rgba({TINT}, {strength})"
+    return f'<td style="{style}">{written(number)}</td>'
 
 
 FIGURE = live.Figure(

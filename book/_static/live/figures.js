@@ -69,7 +69,8 @@ export function facts(values, { small, most, nothing, corner, tint }) {
 
 // The first and the last word of each sentence that has two, small ones apart.
 function pairsOf(text, small) {
-  const words = (part) => (part.match(/[a-zà-ÿ]+/g) ?? []).filter((word) => !small.includes(word));
+  const words = (part) =>
+    (part.match(/[a-zà-ÿ0-9]+/g) ?? []).filter((word) => !small.includes(word));
   const sentences = text.toLowerCase().split(/[.,;]/).map(words);
   return sentences.filter((each) => each.length > 1).map((each) => [each[0], each.at(-1)]);
 }

@@ -10,7 +10,7 @@ from rwkv_book.show.chain import written
 from rwkv_book.show.palette import ACCENT
 from rwkv_book.show.pictures import Picture
 
-WORD = re.compile(r"[a-zà-ÿ]+")
+WORD = re.compile(r"[a-zà-ÿ0-9]+")
 SMALL = ["the", "a", "an", "is", "are"]
 MOST = 10
 NOTHING = "Type some facts, such as: the cup is red."
@@ -90,7 +90,7 @@ FIGURE = live.Figure(
         live.text(
             "facts",
             "What the table is told",
-            "The cup is red. The ball is blue. The cup is green.",
+            "The cup is red. The ball is blue. The cup is green",
             longest=120,
         ),
         live.slider(

@@ -114,3 +114,27 @@ def test_a_state_that_is_run_backwards_loses_its_decimals():
     told_so = f"8 steps back cost {[0, 'one', 'two', 'three', 'four'][lost]} decimals"
     assert told(10, f"{told_so}, and 16 leave an error of a quarter")
     assert round(4 * errors[15]) == 1
+
+
+def test_more_steps_of_rwkv_7_grow_more_and_two_can_turn():
+    """Three steps in three channels, each of which takes out in one of them."""
+    keys = np.array(
+        [[-0.569, 0.501, 0.652], [-0.501, 0.652, -0.569], [-0.652, -0.569, -0.501]]
+    )
+    keys /= np.linalg.norm(keys, axis=1, keepdims=True)
+    rates = np.array([[0, 1, 0], [1, 0, 0], [0, 0, 1]])
+    steps = [np.eye(3) - np.outer(k, k * a) for k, a in zip(keys, rates, strict=True)]
+    growth = abs(np.linalg.eigvals(np.linalg.multi_dot(steps))).max()
+    assert told(13, f"three in three channels reach {growth:.2f}")
+    random = np.random.default_rng(0)
+    turning = 0.0
+    for _ in range(2000):
+        product = np.eye(2)
+        for _ in range(2):
+            key = random.normal(size=2)
+            key /= np.linalg.norm(key)
+            rate = random.uniform(size=2) ** random.choice([0.1, 10])
+            product = product @ (np.eye(2) - np.outer(key, key * rate))
+        turning = max(turning, abs(np.linalg.eigvals(product).imag).max())
+    assert turning > 0.1
+    assert told(13, "already a product of two can have complex eigenvalues")

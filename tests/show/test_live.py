@@ -15,7 +15,8 @@ from helpers.javascript import javascript
 
 from rwkv_book import show
 from rwkv_book.rwkv4 import minimal, wkv
-from rwkv_book.show import chain, live
+from rwkv_book.rwkv7 import minimal as rwkv7
+from rwkv_book.show import chain, facts, live
 
 STATIC = Path(__file__).parents[2] / "book" / "_static"
 MODULES = STATIC / "live"
@@ -96,6 +97,35 @@ def test_both_ways_give_the_operator_s_averages():
     for row, average in zip(rows, wanted.flatten().tolist(), strict=True):
         for text in row[1:]:
             assert float(text.partition(" = ")[2]) == pytest.approx(average, abs=0.005)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "The cup is red. The ball is blue. The cup is green.",
+        "é à; Cup <b>RED</b>, cup ; the a is, ball 3 blue; cup red",
+        "one. two",
+        "",
+    ],
+)
+@pytest.mark.parametrize(("keep", "rate"), [(1, 1), (0.5, 1), (0.7, 0.25), (1, 0)])
+def test_the_page_corrects_as_python_does(text, keep, rate):
+    values = {"facts": text, "keep": keep, "rate": rate}
+    data = facts.FIGURE.data
+    (found,) = javascript("each => figures.facts(...each)", [[values, data]])
+    assert found == facts.FIGURE.picture(**values).html()
+
+
+def test_facts_are_corrected_as_rwkv_7_does_it():
+    text = "the cup is red, the ball is blue, the cup is green, the ball is red"
+    things, values, found = facts.table_of(text, keep=0.9, rate=0.75)
+    assert (things, values) == (["cup", "ball"], ["red", "blue", "green"])
+    table, one = np.zeros((1, 3, 2)), np.ones((1, 2))
+    for thing, value in facts.pairs_of(text):
+        key = np.eye(2)[[things.index(thing)]]
+        value = np.eye(3)[[values.index(value)]]
+        table = rwkv7.correct(table, 0.9 * one, key, value, key, 0.75 * one)
+    np.testing.assert_allclose(found, table[0])
 
 
 # The frame around a figure.

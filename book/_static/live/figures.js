@@ -44,6 +44,47 @@ function averages(values) {
   });
 }
 
+// A table that is told a reader's facts: what stands under a thing is looked up, the table
+// keeps a share, some of what was found goes, and the value comes.
+export function facts(values, { small, most, nothing, corner, tint }) {
+  const pairs = pairsOf(values.facts, small).slice(0, most);
+  if (!pairs.length) return `<p>${escape(nothing)}</p>`;
+  const things = [...new Set(pairs.map(([thing]) => thing))];
+  const rows = [...new Set(pairs.map(([, value]) => value))];
+  const table = corrected(pairs, things, rows, values);
+  const head = [corner, ...things].map((name) => `<th>${escape(name)}</th>`).join("");
+  const cell = (number) => {
+    const strength = written(0.6 * Math.min(1, Math.abs(number)));
+    const style = `padding-left: 0.5rem; background: rgba(${tint}, ${strength})`;
+    return `<td style="${style}">${written(number)}</td>`;
+  };
+  const body = rows.map(
+    (value, at) => `<tr><td>${escape(value)}</td>${table[at].map(cell).join("")}</tr>`,
+  );
+  return (
+    `<table class="table"><thead><tr>${head}</tr></thead>` +
+    `<tbody>${body.join("")}</tbody></table>`
+  );
+}
+
+// The first and the last word of each sentence that has two, small ones apart.
+function pairsOf(text, small) {
+  const words = (part) =>
+    (part.match(/[a-zà-ÿ0-9]+/g) ?? []).filter((word) => !small.includes(word));
+  const sentences = text.toLowerCase().split(/[.,;]/).map(words);
+  return sentences.filter((each) => each.length > 1).map((each) => [each[0], each.at(-1)]);
+}
+
+function corrected(pairs, things, rows, { keep, rate }) {
+  let table = rows.map(() => things.map(() => 0));
+  for (const [thing, value] of pairs) {
+    const at = things.indexOf(thing);
+    table = table.map((row) => row.map((x, n) => x * keep - (n === at ? rate * x : 0)));
+    table[rows.indexOf(value)][at] += 1;
+  }
+  return table;
+}
+
 // The characters of a text, tinted by their weights in one channel's average at the end.
 export function listening(values, data) {
   const weights = heard(values, data);

@@ -11,6 +11,7 @@
     live        figures that compute in the reader's page, and in a kernel
     calculator  what training costs, with sliders
     chain       one sitting's averages, for a reader's own numbers
+    facts       a table that is told a reader's facts, and corrected
 
 This is the only room that imports matplotlib, ipywidgets and IPython.
 """

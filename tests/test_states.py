@@ -7,14 +7,17 @@ import numpy as np
 import pytest
 import torch
 from helpers.disks import small_disk
+from helpers.later import random_later
 from safetensors import safe_open
 from safetensors.numpy import save_file
 
-from rwkv_book import checkpoint, states
+from rwkv_book import checkpoint, states, training
+from rwkv_book.commands import models
 from rwkv_book.folders import DiskFull
 from rwkv_book.rwkv4 import minimal
 from rwkv_book.rwkv4.model import RWKV, Config
 from rwkv_book.rwkv4.wkv import WkvState
+from rwkv_book.rwkv7 import minimal as rwkv7
 from rwkv_book.states import Reading, StateError
 
 LENGTH = 37
@@ -362,3 +365,47 @@ def test_decay_rates_are_those_of_every_layer_in_order(model):
     assert rates.shape == (3, 16)
     for layer, block in enumerate(model.blocks):
         assert np.allclose(rates[layer], block.time_mix.log_decay_rate.exp())
+
+
+# RWKV-5.2, 6 and 7
+
+
+@pytest.mark.parametrize("version", ["5.2", "6", "7"])
+def test_a_table_is_kept_and_gone_on_from_by_either_reader(version, tmp_path):
+    torch.save(random_later(version, layers=3, width=32, size=16), tmp_path / "m.pth")
+    params = checkpoint.load(tmp_path / "m.pth")
+    model = training.read_model(tmp_path / "m.pth").requires_grad_(False)
+    reader = models.minimal_of(params)
+    tokens = torch.randint(11, (1, 20), generator=torch.Generator().manual_seed(3))
+    whole, _ = model(tokens)
+    logits, state = model(tokens[:, :12])
+    states.save(Reading(state, logits[:, -1], 12), tmp_path / "state", model)
+    kept = states.load(tmp_path / "state", params)
+    state, found = kept.state, []
+    for token in tokens[0, 12:].tolist():
+        logits, state = reader.step(token, state, params)
+        found.append(logits)
+    np.testing.assert_allclose(found, whole[0, 12:], rtol=0, atol=2e-5)
+    states.save(Reading(state, logits, 20), tmp_path / "later", params)
+    again = states.load(tmp_path / "later", model)
+    assert again.state.shape == (1, 3, 18, 32) and again.tokens == 20
+    with safe_open(tmp_path / "later", "numpy") as file:
+        assert file.metadata()["holds"] == f"a state of RWKV-{version}"
+    with pytest.raises(ValueError, match=f"these are of RWKV-{version}: read one"):
+        states.merge(state, state, 5, params)
+    if version != "5.2":
+        with pytest.raises(ValueError, match="depends on the token"):
+            states.decay_rates(params)
+
+
+def test_a_table_of_other_heads_or_with_bad_numbers_is_refused(tmp_path):
+    torch.save(random_later("7", layers=2, width=32, size=16), tmp_path / "m.pth")
+    params = checkpoint.load(tmp_path / "m.pth")
+    state = rwkv7.initial_state(params)
+    state[1, 3, 4] = -np.inf
+    with pytest.raises(StateError, match=r"NaN or infinite numbers \(1\)"):
+        states.save(Reading(state, np.zeros(11, np.float32), 1), tmp_path / "s", params)
+    small = np.zeros((2, 10, 32), np.float32)
+    with pytest.raises(StateError, match="10 rows in a layer, these weights 18"):
+        states.save(Reading(small, np.zeros(11, np.float32), 1), tmp_path / "s", params)
+    assert not (tmp_path / "s").exists()

@@ -1,10 +1,11 @@
 """States as files: a text that was read once, kept, gone on from, and put together.
 
 A state is all that RWKV keeps of a text, so a file with it stands for having read it.
-The file holds `state` (L,5,C) and `logits` (V,), the scores of what comes next; its
-metadata say how many tokens were read, and the fingerprint of the weights that read
-them, because the numbers mean nothing to other weights. `weights` is here whatever can
-read: the parameters of `minimal.py`, or a `model.RWKV`. Both use the same files.
+The file holds `state`, (L,5,C) of RWKV-4 and (L,2+N,C) of a later version, and `logits`
+(V,), the scores of what comes next; its metadata say how many tokens were read, and the
+fingerprint of the weights that read them, because the numbers mean nothing to other
+weights. `weights` is here whatever can read: the parameters of `minimal.py`, or a
+`model.RWKV`, of any version. Both use the same files.
 """
 
 import hashlib
@@ -17,7 +18,7 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
-from rwkv_book import folders
+from rwkv_book import checkpoint, folders
 from rwkv_book.checkpoint.formats import CheckpointError, printable
 from rwkv_book.rwkv4 import minimal
 
@@ -29,8 +30,9 @@ TENSORS = ("state", "logits")  # what a file holds
 class Reading:
     """What is left of a text after its last token: all that is needed to go on.
 
-    `state` and `logits` are as what has read them gives them: (L,5,C) and (V,) from
-    `minimal.step`, (1,L,5,C) and (1,V) from a `model.RWKV`. `tokens` were read.
+    `state` and `logits` are as what has read them gives them: (L,R,C) and (V,) from
+    `minimal.step`, (1,L,R,C) and (1,V) from a `model.RWKV`, with 5 rows R in a layer of
+    RWKV-4, and 2 + N in one of a later version. `tokens` were read.
     """
 
     state: Any
@@ -69,7 +71,7 @@ def save(reading, path, weights):
     if problems:
         raise StateError(path, problems, "one text at a time: state[i : i + 1]")
     metadata = {
-        "holds": "a state of RWKV-4",
+        "holds": f"a state of RWKV-{checkpoint.version_of(arrays(weights))}",
         "tokens": str(int(reading.tokens)),
         "weights": fingerprint(weights),
         "note": printable(reading.note),
@@ -114,8 +116,15 @@ def merge(earlier, later, steps, weights):
     many steps, then the sums are added, on the larger scale. That is exact in layer 0,
     if the later text was read after the token in which the earlier one ends. What a
     deeper layer added up has passed through the layers below, which knew their own text
-    alone: there it is an approximation. States as in Reading, or (B,L,5,C).
+    alone: there it is an approximation. States as in Reading, or (B,L,5,C). ValueError
+    for a later version, in which a token changes what others have written.
     """
+    version = checkpoint.version_of(arrays(weights))
+    if version != "4":
+        raise ValueError(
+            f"states of RWKV-4 can be merged, these are of RWKV-{version}: read one "
+            "text after the other"
+        )
     if steps < 1:
         raise ValueError(f"the later text has at least one token, not {steps}")
     old, new = as_numpy(earlier), as_numpy(later)
@@ -130,11 +139,17 @@ def merge(earlier, later, steps, weights):
 
 
 def decay_rates(weights):
-    """Every channel's decay rate, (L,C); a half-life is ln 2 over it, in tokens."""
+    """Every channel's decay rate, (L,C); a half-life is ln 2 over it, in tokens.
+
+    ValueError for RWKV-6 and 7, in which each token has its own.
+    """
     named = arrays(weights)
+    version = checkpoint.version_of(named)
+    if version in ("6", "7"):
+        raise ValueError(f"a decay rate of RWKV-{version} depends on the token")
     layers = sum(name.endswith("log_decay_rate") for name in named)
     each = [named[f"blocks.{n}.time_mix.log_decay_rate"] for n in range(layers)]
-    return np.exp(np.stack(each))
+    return np.exp(np.stack(each)).reshape(layers, -1)
 
 
 def arrays(weights):
@@ -172,8 +187,8 @@ def find_problems(tensors, weights):
     """Why these tensors are no reading by these weights, as sentences."""
     named = arrays(weights)
     vocabulary, width = named["embedding.weight"].shape
-    layers = sum(name.endswith("log_decay_rate") for name in named)
-    wanted = {"state": (layers, 5, width), "logits": (vocabulary,)}
+    layers, rows = rows_of(named)
+    wanted = {"state": (layers, rows, width), "logits": (vocabulary,)}
     axes = {
         "state": ("layers", "rows in a layer", "channels"),
         "logits": ("tokens in the vocabulary",),
@@ -196,14 +211,25 @@ def find_problems(tensors, weights):
             ]
         if found.dtype != dtype:
             problems.append(f"{name} is {found.dtype}, these weights need {dtype}")
-        problems += find_bad_numbers(name, found)
+        problems += find_bad_numbers(name, found, has_scale(named))
     return problems
 
 
-def find_bad_numbers(name, values):
+def rows_of(named):
+    """How many layers there are, and how many rows of C numbers each has in a state."""
+    bonuses = [values for name, values in named.items() if name.endswith(".bonus")]
+    return len(bonuses), 5 if has_scale(named) else 2 + bonuses[0].shape[1]
+
+
+def has_scale(named):
+    """Whether these weights keep sums on a scale of their own, as RWKV-4 does."""
+    return named["blocks.0.time_mix.bonus"].ndim == 1
+
+
+def find_bad_numbers(name, values, scaled):
     """NaN and infinite numbers; a log_scale of -inf is right: nothing was read yet."""
     fine = np.isfinite(values)
-    if name == "state" and values.ndim == 3 and values.shape[1] == 5:
+    if name == "state" and scaled and values.ndim == 3 and values.shape[1] == 5:
         fine[:, 3] |= values[:, 3] == -np.inf
     wrong = np.count_nonzero(~fine)
     return [f"{name} has NaN or infinite numbers ({wrong})"] if wrong else []

@@ -259,7 +259,7 @@ def as_tables(rows, heads):
 
 def look_back(x, x_prev, share):
     """Channel by channel, a share of the previous token: 1 - RWKV-4's mix."""
-    return x + (x_prev - x) * share
+    return torch.lerp(x, x_prev, share)
 
 
 def every_digit(x):

@@ -88,18 +88,21 @@ class TimeMix(nn.Module):
 
         `first_value` (B,T,C) is None in the first layer.
         """
+        mixed = {
+            part: look_back(x, x_prev, getattr(self, f"shift_{part}"))
+            for part in POWERS
+        }
         receptance, key, value = (
-            getattr(self, part)(self.shifted(part, x, x_prev))
-            for part in ("receptance", "key", "value")
+            getattr(self, part)(mixed[part]) for part in ("receptance", "key", "value")
         )
-        decay_logit = self.adjusted("decay", x, x_prev)
-        rate = self.adjusted("rate", x, x_prev).sigmoid()
-        gate = (self.shifted("gate", x, x_prev) @ self.gate_down).sigmoid()
+        decay_logit = self.low_rank("decay", mixed)
+        rate = self.low_rank("rate", mixed).sigmoid()
+        gate = (mixed["gate"] @ self.gate_down).sigmoid() @ self.gate_up
         if first_value is None:
             first_value = value
         else:
-            share = self.adjusted("value", x, x_prev).sigmoid()
-            value = value + (first_value - value) * share
+            share = self.low_rank("value", mixed).sigmoid()
+            value = torch.lerp(value, first_value, share.to(value.dtype))
         removed = key * self.removal_scale
         key = key * (1 + (rate - 1) * self.rate_in_key)
         with every_digit(x):
@@ -114,16 +117,11 @@ class TimeMix(nn.Module):
             )
             itself = (receptance * key * self.bonus).sum(-1, keepdim=True) * value
             heard = self.norm_heads(answer) + itself.flatten(2)
-        out = heard.to(x.dtype) * (gate @ self.gate_up)
-        return self.output(out), table, first_value
+        return self.output(heard.to(x.dtype) * gate), table, first_value
 
-    def shifted(self, part, x, x_prev):
-        """This token moved by a share towards the previous one: (B,T,C)."""
-        return look_back(x, x_prev, getattr(self, f"shift_{part}"))
-
-    def adjusted(self, part, x, x_prev):
+    def low_rank(self, part, mixed):
         """A learned bias and what this token adds through few numbers: (B,T,C)."""
-        low = self.shifted(part, x, x_prev) @ getattr(self, f"{part}_down")
+        low = mixed[part] @ getattr(self, f"{part}_down")
         low = low.tanh() if part == "decay" else low
         return getattr(self, f"{part}_bias") + low @ getattr(self, f"{part}_up")
 

@@ -162,7 +162,7 @@ def test_two_sources_stand_side_by_side_with_their_differences_marked():
     ]
     page = data["text/html"]
     assert page.count("<pre") == 2 and "x &lt; y" in page
-    assert page.count("background") == 4
+    assert page.count("background") == 4  # both headings, and both last lines
     assert "minmax(min(100%, 20rem), 1fr)" in page  # one below the other on a phone
 
 

@@ -3,6 +3,9 @@
 import difflib
 import html
 import inspect
+import re
+from itertools import groupby
+from operator import itemgetter
 
 from IPython.display import display
 
@@ -24,22 +27,21 @@ def beside(old, new):
     """Show the source of two things side by side, their differences marked.
 
     `old` and `new` are pairs of a heading and a list of functions. A line that is only
-    on the left has a - before it, one that is only on the right a +, and both a tint.
-    One stands below the other where the page is narrow.
+    on the left has a - before it, one that is only on the right a +, and what is new in
+    it is tinted. One stands below the other where the page is narrow.
     """
-    lines = [code_of(functions).splitlines() for _, functions in (old, new)]
-    same = difflib.SequenceMatcher(None, *lines, autojunk=False).get_matching_blocks()
-    shared = [set(), set()]
-    for block in same:
-        shared[0].update(range(block.a, block.a + block.size))
-        shared[1].update(range(block.b, block.b + block.size))
+    codes = [code_of(functions) for _, functions in (old, new)]
+    lines = shared([code.splitlines() for code in codes], least=1)
+    words = shared([WORD.findall(code) for code in codes], least=6)
     columns, plain = [], []
-    sides = zip((old, new), lines, shared, "-+", strict=True)
-    for (heading, _), code, kept, sign in sides:
-        signs = [" " if row in kept else sign for row in range(len(code))]
-        marked = list(zip(signs, code, strict=True))
-        columns.append(column(heading, marked))
-        plain += [f"{heading}:", *(f"{s} {line}".rstrip() for s, line in marked), ""]
+    for (heading, _), code, whole, parts, sign in zip(
+        (old, new), codes, lines, words, "-+", strict=True
+    ):
+        signs = [" " if same else sign for same in whole]
+        tinted = tint(code, parts).split("\n")
+        rows = list(zip(signs, code.split("\n"), tinted, strict=True))
+        columns.append(column(heading, rows))
+        plain += [f"{heading}:", *(f"{s} {line}".rstrip() for s, line, _ in rows), ""]
     page = (
         '<div style="display: grid; gap: 0.5rem; align-items: start; '
         'grid-template-columns: repeat(auto-fit, minmax(min(100%, 20rem), 1fr))">'
@@ -48,22 +50,50 @@ def beside(old, new):
     display({"text/html": page, "text/plain": "\n".join(plain).strip()}, raw=True)
 
 
-def column(heading, marked):
-    """HTML of one side of `beside`: a heading, and lines with their signs."""
+WORD = re.compile(r"\w+|\s+|[^\w\s]")
+
+
+def shared(pair, least):
+    """For each of two sequences, which of its items stand in both, in one order.
+
+    Runs of fewer than `least` items are chance, and don't count.
+    """
+    blocks = difflib.SequenceMatcher(None, *pair, autojunk=False).get_matching_blocks()
+    found = [[False] * len(items) for items in pair]
+    for block in blocks:
+        if block.size >= least:
+            found[0][block.a : block.a + block.size] = [True] * block.size
+            found[1][block.b : block.b + block.size] = [True] * block.size
+    return found
+
+
+def tint(code, same):
+    """Code as HTML, those of its words tinted that are not the `same` elsewhere."""
     red, green, blue = (int(ACCENT[i : i + 2], 16) for i in (1, 3, 5))
-    tints = {"+": f"rgba({red}, {green}, {blue}, 0.2)", "-": "rgba(128, 128, 128, 0.2)"}
-    rows = []
-    for sign, line in marked:
-        tint = f"; background: {tints[sign]}" if sign in tints else ""
+    style = f"background: rgba({red}, {green}, {blue}, 0.22)"
+    pieces = []
+    for known, run in groupby(
+        zip(same, WORD.findall(code), strict=True), itemgetter(0)
+    ):
+        text = html.escape("".join(word for _, word in run))
+        tinted = re.sub(r"[^\s][^\n]*", rf'<span style="{style}">\g<0></span>', text)
+        pieces.append(text if known else tinted)
+    return "".join(pieces)
+
+
+def column(heading, rows):
+    """HTML of one side of `beside`: a heading, and lines with their signs."""
+    shown = []
+    for sign, line, marked in rows:
         indent = len(line) - len(line.lstrip()) + 4  # what is too long goes on further
-        rows.append(
+        shown.append(
             f'<span style="display: block; padding-left: {indent}ch; '
-            f'text-indent: -{indent}ch{tint}">{html.escape(f"{sign} {line}")}</span>'
+            f'text-indent: -{indent}ch">{sign} {marked}</span>'
         )
     style = "white-space: pre-wrap; font-size: 0.72rem; margin: 0; padding: 0.5rem"
     return (
         f'<div style="min-width: 0"><strong>{html.escape(heading)}</strong>'
-        f'<pre style="{style}">{"".join(rows)}</pre></div>'
+        f'<pre style="{style}">{"".join(shown)}</pre></div>'
     )
 
 

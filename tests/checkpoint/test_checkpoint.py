@@ -333,3 +333,13 @@ def test_a_model_that_does_not_come_with_the_book_is_refused(tmp_path, monkeypat
     for name in ("three", "../models/one", "one.safetensors"):
         with pytest.raises(CheckpointError, match="which has one, two"):
             checkpoint.shipped(name)
+
+
+def test_a_model_in_a_folder_is_called_by_both_names(tmp_path, monkeypatch):
+    monkeypatch.setattr(checkpoint, "files", lambda package: tmp_path)
+    path = tmp_path / "models" / "folder" / "one.safetensors"
+    path.parent.mkdir(parents=True)
+    path.touch()
+    assert checkpoint.shipped("folder/one") == path
+    with pytest.raises(CheckpointError, match="which has folder/one"):
+        checkpoint.shipped("one")

@@ -146,6 +146,36 @@ def test_source_is_what_is_imported():
     assert data["text/markdown"] == f"```python\n{data['text/plain']}\n```"
 
 
+def test_two_sources_stand_side_by_side_with_their_differences_marked():
+    old, new = [sample_before], [sample_after]
+    data = displayed(show.beside, ("old", old), ("new", new))
+    assert data["text/plain"].splitlines() == [
+        "old:",
+        "- def sample_before(x):",
+        "      y = 1",
+        "-     return x < y",
+        "",
+        "new:",
+        "+ def sample_after(x):",
+        "      y = 1",
+        "+     return y",
+    ]
+    page = data["text/html"]
+    assert page.count("<pre") == 2 and "x &lt; y" in page
+    assert page.count("background") == 4  # both headings, and both last lines
+    assert "minmax(min(100%, 20rem), 1fr)" in page  # one below the other on a phone
+
+
+def sample_before(x):
+    y = 1
+    return x < y
+
+
+def sample_after(x):
+    y = 1
+    return y
+
+
 def test_a_table_is_markdown_and_aligned_plain_text():
     data = displayed(show.table, ["form", "T"], [["scan", 1], ["attention", 10]])
     assert data["text/markdown"].splitlines()[2] == "| scan | 1 |"

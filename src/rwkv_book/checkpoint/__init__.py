@@ -279,9 +279,15 @@ def at_hand(values):
 
 
 def shipped(name="shakespeare"):
-    """The path of a model that comes with the book; `load` reads it."""
+    """The path of a model that comes with the book; `load` reads it.
+
+    One in a folder is called by both names, as in "generations/rwkv6".
+    """
     folder = Path(files("rwkv_book") / "models")
-    found = {path.stem: path for path in folder.glob("*.safetensors")}
+    found = {
+        path.relative_to(folder).with_suffix("").as_posix(): path
+        for path in folder.rglob("*.safetensors")
+    }
     if name not in found:
         there = ", ".join(sorted(found)) or "none"
         problem = f"no such model comes with the book, which has {there}"

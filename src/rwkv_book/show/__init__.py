@@ -1,6 +1,6 @@
 """What the chapters show: source code, figures, tables and sliders.
 
-    text        source code as it is imported, and tables
+    text        source code as it is imported, two of them side by side, and tables
     palette     colours and dashes, one for each architecture in the whole book
     pictures    an SVG that is right on a white page, on a dark one and in grey print
     charts      lines with their labels, bars, heat maps
@@ -20,7 +20,7 @@ from rwkv_book.show.charts import bars, heat, heat_on, lines
 from rwkv_book.show.palette import ACCENT, DASHES, INK, PALETTE, colours
 from rwkv_book.show.pictures import Figure, Picture
 from rwkv_book.show.sliders import slider, two_sliders
-from rwkv_book.show.text import show_markdown, source, table
+from rwkv_book.show.text import beside, show_markdown, source, table
 from rwkv_book.show.trees import Node, tree
 from rwkv_book.show.words import Words
 
@@ -34,6 +34,7 @@ __all__ = [
     "Picture",
     "Words",
     "bars",
+    "beside",
     "colours",
     "heat",
     "heat_on",

@@ -95,8 +95,9 @@ class HeadNorm(nn.Module):
 class TableRWKV(LanguageModel):
     """Embedding, blocks, head; a version says what its blocks are and what is `faster`.
 
-    `shift` gives each token the one before it. `faster` says whose learning rates are
-    multiplied; weight decay is for the matrices that are called weight.
+    `wkv` is any form of `family.equation`, None `usual_wkv`; `shift` gives each token
+    the one before it. `faster` says by how much some learning rates are multiplied,
+    {end of a parameter's name: factor}; weight decay is for what is called weight.
     """
 
     Block: type

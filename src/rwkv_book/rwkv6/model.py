@@ -59,13 +59,13 @@ class TimeMix(nn.Module):
         self.shift_value = nn.Parameter(config.previous(layer, 1) - 0.3 * depth)
         self.shift_receptance = nn.Parameter(config.previous(layer, 0.5))
         self.shift_gate = nn.Parameter(config.previous(layer, 0.5))
-        ranks, small = (config.shift_rank, config.decay_rank), 0.01
-        self.shift_down = nn.Parameter(torch.zeros(width, len(PARTS) * ranks[0]))
-        self.shift_up = nn.Parameter(torch.empty(len(PARTS), ranks[0], width))
-        self.decay_down = nn.Parameter(torch.zeros(width, ranks[1]))
-        self.decay_up = nn.Parameter(torch.empty(ranks[1], width))
+        shift_rank, decay_rank = config.shift_rank, config.decay_rank
+        self.shift_down = nn.Parameter(torch.zeros(width, len(PARTS) * shift_rank))
+        self.shift_up = nn.Parameter(torch.empty(len(PARTS), shift_rank, width))
+        self.decay_down = nn.Parameter(torch.zeros(width, decay_rank))
+        self.decay_up = nn.Parameter(torch.empty(decay_rank, width))
         for up in (self.shift_up, self.decay_up):
-            nn.init.uniform_(up, -small, small)
+            nn.init.uniform_(up, -0.01, 0.01)
         add_matrices(self, width, "receptance", "key", "value", "gate", "output")
         self.norm_heads = HeadNorm(config, layer)
 

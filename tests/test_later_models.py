@@ -9,6 +9,7 @@ from helpers.later import random_later
 
 from rwkv_book import checkpoint
 from rwkv_book.family.equation import FORMS
+from rwkv_book.rwkv4 import model as rwkv4
 
 VERSIONS = ("5.2", "6", "7")
 MODEL = {v: import_module(f"rwkv_book.rwkv{v[0]}.model") for v in VERSIONS}
@@ -177,3 +178,13 @@ def test_heads_that_do_not_fill_the_width_are_refused():
         model(tokens, torch.zeros(2, 2, 5, 16))
     with pytest.raises(ValueError, match=r"tokens must be \(B,T\)"):
         model(tokens[0])
+
+
+@pytest.mark.parametrize("file", VERSIONS, indirect=True)
+def test_a_file_of_another_version_is_refused(file):
+    version, path = file
+    for other in {**MODEL, "4": rwkv4}.keys() - {version}:
+        module = rwkv4 if other == "4" else MODEL[other]
+        sentence = rf"it is of RWKV-{version} \(.*, not RWKV-{other}"
+        with pytest.raises(checkpoint.CheckpointError, match=sentence):
+            module.RWKV.load(path)

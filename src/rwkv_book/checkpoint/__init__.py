@@ -97,10 +97,11 @@ class Report:
         return formats.printable("\n".join([str(self.path), *lines, *listed]))
 
 
-def load(path):
+def load(path, only=None):
     """The weights of an RWKV, as its `minimal` takes them: {our name: array}.
 
-    Which version it is, its tensors say: 4, 5.2, 6 or 7 (`version_of`). Arrays are
+    Which version it is, its tensors say: 4, 5.2, 6 or 7 (`version_of`); who can take
+    but one of them asks for it with `only`. Arrays are
     float32; the mixes are (C,), stored as (1,1,C) or as (C,). `path` is a
     .safetensors file, a PyTorch file (for which PyTorch is imported; code inside it is
     not run), a folder with one of them, or the index of several. The names may have
@@ -122,6 +123,11 @@ def load(path):
         )
         later = version not in (*TABLES, "unknown")
         raise CheckpointError(path, problems, "" if later else advice)
+    if only not in (None, version):
+        problem = (
+            f"it is of {checks.version_name(version)}, not {checks.version_name(only)}"
+        )
+        raise CheckpointError(path, [problem], f"rwkv{version[0]}.model reads it.")
     table = TABLES[version]
     size = checks.sizes(stored, table)
     return {

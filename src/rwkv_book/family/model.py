@@ -100,6 +100,7 @@ class TableRWKV(LanguageModel):
     {end of a parameter's name: factor}; weight decay is for what is called weight.
     """
 
+    version: str
     Block: type
     Config = TableConfig
     faster: ClassVar[dict[str, float]]
@@ -122,7 +123,7 @@ class TableRWKV(LanguageModel):
     @classmethod
     def load(cls, path, wkv=None, device="cpu"):
         """A published checkpoint as a model to train, in float32; CheckpointError."""
-        params = checkpoint.load(path)
+        params = checkpoint.load(path, only=cls.version)
         with torch.device("meta"):  # no initial values, which would be overwritten
             model = cls(cls.config_of(params), wkv)
         for layer, block in enumerate(model.blocks):

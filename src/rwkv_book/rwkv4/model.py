@@ -154,7 +154,7 @@ class RWKV(LanguageModel):
     @classmethod
     def load(cls, path, wkv=wkv_chunked, device="cpu"):
         """A published checkpoint as a model to train, in float32; CheckpointError."""
-        params = checkpoint.load(path)
+        params = checkpoint.load(path, only="4")
         vocabulary, width = params["embedding.weight"].shape
         hidden = len(params["blocks.0.channel_mix.key.weight"])
         layers = sum(name.endswith(".bonus") for name in params)

@@ -102,5 +102,5 @@ class Block(TableBlock):
 class RWKV(TableRWKV):
     """The whole network. `wkv` is any form of `family.equation`."""
 
-    Config, Block = Config, Block
+    version, Config, Block = "5.2", Config, Block
     faster: ClassVar[dict[str, float]] = {"time_mix.log_decay_rate": 2.0}

@@ -123,7 +123,7 @@ class Block(TableBlock):
 class RWKV(TableRWKV):
     """The whole network. `wkv` is any form of `family.equation`."""
 
-    Config, Block = Config, Block
+    version, Config, Block = "6", Config, Block
     faster: ClassVar[dict[str, float]] = {"time_mix.log_decay_rate": 2.0}
 
     @classmethod

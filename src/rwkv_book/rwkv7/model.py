@@ -173,7 +173,7 @@ class Block(TableBlock):
 class RWKV(TableRWKV):
     """The whole network. `wkv` is any form of `family.equation`."""
 
-    Config, Block = Config, Block
+    version, Config, Block = "7", Config, Block
     faster: ClassVar[dict[str, float]] = {"time_mix.decay_bias": 2.0}
     usual_wkv = staticmethod(chunked)
 

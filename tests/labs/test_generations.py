@@ -70,7 +70,7 @@ def test_all_read_the_same_bytes_with_as_many_parameters():
 
 @every_version
 def test_what_is_shipped_is_the_seed_that_its_record_names(version):
-    """Its loss on the beginning of a work is that of the record's file, not of noise."""
+    """Its loss is that of the record, and it predicts."""
     path = checkpoint.shipped(f"generations/rwkv{version[0]}")
     (row,) = [r for r in record()["rows"] if (r["version"], r["seed"]) == (version, 1)]
     known = checkpoint.metadata(path)

@@ -28,8 +28,16 @@ constexpr int WIDEST = 1;
 constexpr int WIDEST = BYTES == 64 ? 4 : 2;  // vectors of a thread, as registers allow
 #endif
 
+constexpr int AHEAD = 4;
+
 constexpr int parts(int all, int size) { return (all + size - 1) / size; }
 constexpr int smaller(int x, int y) { return x < y ? x : y; }
+
+#define UNROLLED _Pragma("GCC unroll 8")
+
+template <int COUNT, class T> DEVICE void ask_for(const T* from) {
+  for (int i = 0; i < COUNT; i += 64 / sizeof(T)) prefetch((const stored*)(from + i));
+}
 
 // ---------------------------------------------------------------- numbers one by one
 
@@ -61,15 +69,22 @@ template <int COUNT, class T> DEVICE scalar one(const Numbers<COUNT, T>& x, int 
   return ((const scalar*)x.all)[i];
 }
 template <int COUNT, class T> DEVICE void get(Numbers<COUNT, T>& x, const T* from) {
-  for (int i = 0; i < COUNT; i += LANES)
+  UNROLLED for (int i = 0; i < COUNT; i += LANES)
     x.all[i / LANES] = load(from + i, smaller(LANES, COUNT - i));
+}
+template <int COUNT> struct Numbers<COUNT, scalar> { const scalar* all; };
+template <int COUNT> DEVICE scalar one(const Numbers<COUNT, scalar>& x, int i) {
+  return x.all[i];
+}
+template <int COUNT> DEVICE void get(Numbers<COUNT, scalar>& x, const scalar* from) {
+  x.all = from;
 }
 template <int COUNT> struct Decays { real all[parts(COUNT, LANES)]; };
 template <int COUNT> DEVICE scalar one(const Decays<COUNT>& x, int i) {
   return ((const scalar*)x.all)[i];
 }
 template <int COUNT> DEVICE void get(Decays<COUNT>& x, const scalar* from) {
-  for (int i = 0; i < COUNT; i += LANES)
+  UNROLLED for (int i = 0; i < COUNT; i += LANES)
     x.all[i / LANES] = exponential(load(from + i, smaller(LANES, COUNT - i)));
 }
 DEVICE real load_apart(const scalar* from, index apart, int lanes) {
@@ -107,6 +122,8 @@ DEVICE int lanes_of(int first, int all) {
 }
 
 // ---------------------------------------------------------------- by rows
+
+#define EACH_VECTOR for (int w = 0; w < ROW_VECTORS; w++)
 
 DEVICE void load_rows(real (&table)[N][ROW_VECTORS], const scalar* from, Place at) {
   for (int n = 0; n < N; n++) for (int w = 0; w < ROW_VECTORS; w++) {
@@ -157,6 +174,10 @@ KERNEL(forward, index T, index H, const scalar* log_decay, const stored* recepta
       get(decay, log_decay + row * N);
       get(r, receptance + row * N);
       get(k, key + row * N);
+      index ahead = token(at, t + AHEAD < T ? t + AHEAD : t, T, H);
+      ask_for<N>(log_decay + ahead * N), ask_for<N>(receptance + ahead * N);
+      ask_for<N>(key + ahead * N), ask_for<M>(value + ahead * M);
+      if (REMOVE) ask_for<N>(remove + ahead * N), ask_for<N>(replace + ahead * N);
       real v[ROW_VECTORS], here[ROW_VECTORS], sum[ROW_VECTORS]{};
       load_values(v, value, row, at);
       if (REMOVE) {
@@ -167,15 +188,14 @@ KERNEL(forward, index T, index H, const scalar* log_decay, const stored* recepta
       }
       UNROLL for (int n = 0; n < N; n++) {
         scalar kept = one(decay, n), asked = one(r, n), under = one(k, n);
-        for (int w = 0; w < ROW_VECTORS; w++) {
-          real old = table[n][w], now = old * kept + v[w] * under;
-          if (REMOVE) {
-            now += here[w] * one(instead, n);
-            next[w] += now * one(gone, n);
-          }
-          sum[w] += (BEFORE ? old : now) * asked;
-          table[n][w] = now;
-        }
+        real old[ROW_VECTORS], now[ROW_VECTORS];
+        EACH_VECTOR old[w] = table[n][w];
+        EACH_VECTOR now[w] = v[w] * under;
+        if (REMOVE) EACH_VECTOR now[w] += here[w] * one(instead, n);
+        EACH_VECTOR now[w] += old[w] * kept;
+        if (REMOVE) EACH_VECTOR next[w] += now[w] * one(gone, n);
+        EACH_VECTOR sum[w] += (BEFORE ? old[w] : now[w]) * asked;
+        EACH_VECTOR table[n][w] = now[w];
       }
       store_values(out, sum, row, at);
     }
@@ -208,21 +228,21 @@ KERNEL(backward_rows, index T, index H, const scalar* log_decay, const stored* r
       if (REMOVE) get(gone, remove + row * N), get(instead, replace + row * N);
       real g[ROW_VECTORS], by_value[ROW_VECTORS]{}, by_found[ROW_VECTORS]{};
       load_values(g, grad_out, row, at);
-      UNROLL for (int n = 0; n < N; n++)
-        for (int w = 0; w < ROW_VECTORS; w++) {
-          real by = grad[n][w];
-          if (!BEFORE) by += g[w] * one(r, n);
-          by_value[w] += by * one(k, n);
-          if (REMOVE) by_found[w] += by * one(instead, n);
-          grad[n][w] = by;
-        }
-      UNROLL for (int n = 0; n < N; n++)
-        for (int w = 0; w < ROW_VECTORS; w++) {
-          real by = grad[n][w] * one(decay, n);
-          if (REMOVE) by += by_found[w] * one(gone, n);
-          if (BEFORE) by += g[w] * one(r, n);
-          grad[n][w] = by;
-        }
+      UNROLL for (int n = 0; n < N; n++) {
+        real by[ROW_VECTORS];
+        EACH_VECTOR by[w] = grad[n][w];
+        if (!BEFORE) EACH_VECTOR by[w] += g[w] * one(r, n);
+        EACH_VECTOR by_value[w] += by[w] * one(k, n);
+        if (REMOVE) EACH_VECTOR by_found[w] += by[w] * one(instead, n);
+        EACH_VECTOR grad[n][w] = by[w];
+      }
+      UNROLL for (int n = 0; n < N; n++) {
+        real by[ROW_VECTORS];
+        EACH_VECTOR by[w] = grad[n][w] * one(decay, n);
+        if (REMOVE) EACH_VECTOR by[w] += by_found[w] * one(gone, n);
+        if (BEFORE) EACH_VECTOR by[w] += g[w] * one(r, n);
+        EACH_VECTOR grad[n][w] = by[w];
+      }
       store_values(grad_value, by_value, row, at);
       if (REMOVE) store_values(grad_found, by_found, row, at);
     }

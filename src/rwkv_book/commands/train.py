@@ -1,8 +1,8 @@
-"""Train a byte-level RWKV-4.
+"""Train a byte-level RWKV-4, 5.2, 6 or 7.
 
 A folder keeps the run: run.json, log.json and checkpoint.pt, from which the same
 command goes on after an interruption, and at the end model.safetensors, in the layout
-of published RWKV-4 files.
+of published files.
 """
 
 import os
@@ -14,7 +14,6 @@ from pathlib import Path
 import torch
 
 from rwkv_book import checkpoint, parallel, training
-from rwkv_book.rwkv4.wkv import wkv_chunked
 from rwkv_book.text import corpora
 
 FAILURES = (checkpoint.CheckpointError, corpora.CorpusError)
@@ -43,6 +42,8 @@ RUN_HELP = {
     "weight_decay": "pull of the matrices towards 0",
     "clip": "longest gradient that is let through",
     "seed": "another seed gives other first weights and another order of the text",
+    "version": "which RWKV: 4, 5.2, 6 or 7",
+    "head_size": "channels of a head, from version 5.2 on",
     "bfloat16": "multiply matrices in bfloat16: faster where the processor knows it",
 }
 
@@ -103,7 +104,7 @@ def run(chosen):
     compilers = (os.environ.get("CXX", "c++"), "g++", "clang++")
     if chosen.compile and device == "cpu" and not any(map(shutil.which, compilers)):
         raise ValueError("no C++ compiler was found: leave --compile out")
-    wkv = training.fast_wkv() if chosen.compile else wkv_chunked
+    wkv = training.fast_wkv() if chosen.compile else None
     path = folder / "model.safetensors"
     with parallel.started(device, chosen.shard, chosen.split_text) as ranks:
         model, _ = training.train(asked, folder, wkv, device, ranks=ranks)

@@ -51,6 +51,7 @@ from rwkv_book.parallel.sequence import (
     shift_across_ranks,
     stretch,
     sum_gradients,
+    table_across_ranks,
     wkv_across_ranks,
 )
 
@@ -84,6 +85,7 @@ __all__ = [
     "started",
     "stretch",
     "sum_gradients",
+    "table_across_ranks",
     "tokens_to_hide_sending",
     "wkv_across_ranks",
     "zero_bytes",

@@ -76,14 +76,15 @@ class Ranks(NamedTuple):
             model, bucket_cap_mb=2**20 if self.split else None
         )
 
-    def operators(self, wkv):
+    def operators(self, wkv, across_ranks=wkv_across_ranks):
         """The pair (wkv, shift) of a model that they train.
 
-        With `split` a text to train on is read by all, each its stretch.
+        With `split` a text to train on is read by all, each its stretch: `across_ranks`
+        passes states on, and computes with the form `wkv` inside each.
         """
         if not self.split:
             return wkv, shift
-        across = partial(wkv_across_ranks, inside=wkv)
+        across = partial(across_ranks, inside=wkv)
         return InTraining(across, wkv), InTraining(shift_across_ranks, shift)
 
     def mean(self, value):

@@ -1,15 +1,17 @@
 """A sequence that no rank holds whole: each passes on the state after its stretch.
 
 A rank that knows the state before its stretch of tokens needs nothing else of what came
-before, so what crosses a border is 5CL numbers a sequence, however long it is.
-`wkv_across_ranks` and `shift_across_ranks` do it inside `model.RWKV`, and gradients
-flow through both.
+before, so what crosses a border is a state a sequence, 5CL numbers of RWKV-4 or 2CL and
+a table in each head, however long it is. `wkv_across_ranks`, `table_across_ranks` and
+`shift_across_ranks` do it inside the models, and gradients flow through all.
 """
 
 import torch
 import torch.distributed as dist
 from torch import nn
 
+from rwkv_book.family.arguments import checked
+from rwkv_book.family.equation import table_chunked
 from rwkv_book.rwkv4.model import shift
 from rwkv_book.rwkv4.wkv import (
     WkvState,
@@ -91,6 +93,42 @@ def wkv_across_ranks(decay_rate, bonus, key, value, state=None, inside=wkv_chunk
     return out, after
 
 
+def table_across_ranks(
+    log_decay,
+    receptance,
+    key,
+    value,
+    remove=None,
+    replace=None,
+    state=None,
+    before=False,
+    inside=table_chunked,
+):
+    """The recurrence of `family.equation` on this rank's stretch, after all before.
+
+    What a stretch does to a table S is S <- S left + added, and what it answers is
+    own + S asks. All four are found with two readings, all ranks at the same time: one
+    of the tokens, beginning with an empty table, and one without their values,
+    beginning with the identity. Then the tables go from rank to rank. `state` counts on
+    rank 0, and each rank returns the table after its own last token.
+    """
+    state = checked(log_decay, receptance, key, value, remove, replace, state)
+    removal = {"remove": remove, "replace": replace, "before": before}
+    own, added = inside(log_decay, receptance, key, value, **removal)
+    size = key.shape[-1]
+    one = torch.eye(size, dtype=state.dtype, device=state.device)
+    one = one.expand(*state.shape[:2], size, size)
+    nothing = torch.zeros_like(key)
+    asks, left = inside(log_decay, receptance, key, nothing, state=one, **removal)
+    rank, last = dist.get_rank(), dist.get_world_size() - 1
+    if rank > 0:
+        state = Receive.apply(state.detach().requires_grad_())
+    after = state @ left + added
+    if rank < last:
+        state = Send.apply(state, after)
+    return own + torch.einsum("bhmn,bthn->bthm", state, asks), after
+
+
 class FromNeighbour(torch.autograd.Function):
     """What the rank before has as `mine`, which is `first` on rank 0."""
 
@@ -133,9 +171,9 @@ class InTraining(nn.Module):
         super().__init__()
         self.function, self.otherwise = function, otherwise
 
-    def forward(self, *arguments):
+    def forward(self, *arguments, **named):
         chosen = self.function if self.training else self.otherwise
-        return chosen(*arguments)
+        return chosen(*arguments, **named)
 
 
 def sum_gradients(model):

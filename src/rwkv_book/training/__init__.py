@@ -1,4 +1,4 @@
-"""Train RWKV-4 on bytes: batches, schedule, loop, held-out loss, and resuming.
+"""Train an RWKV on bytes: batches, schedule, loop, held-out loss, and resuming.
 
 A run's folder holds `run.json` (what was asked for), `log.json` (what was seen),
 `checkpoint.pt` (all that is needed to go on) and, after the last step,
@@ -7,6 +7,7 @@ and the step's number alone, so a run that was interrupted and resumed reads the
 bytes and ends in the same weights as one that was not.
 
     run         all that decides how a run ends
+    versions    which RWKV it trains
     batches     what a step reads
     schedule    the learning rate of a step, and the optimizer
     loop        a step, and step after step: behind all that is trained here
@@ -28,6 +29,7 @@ from rwkv_book.training.loop import check_loss, fit, training_step
 from rwkv_book.training.quick import QUICK_GPT, quick_gpt
 from rwkv_book.training.run import VOCABULARY, Run
 from rwkv_book.training.schedule import learning_rate, make_optimizer
+from rwkv_book.training.versions import new_model, read_model
 
 __all__ = [
     "QUICK_GPT",
@@ -41,7 +43,9 @@ __all__ = [
     "join",
     "learning_rate",
     "make_optimizer",
+    "new_model",
     "quick_gpt",
+    "read_model",
     "train",
     "training_step",
     "windows",

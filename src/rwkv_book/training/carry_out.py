@@ -11,7 +11,6 @@ from tqdm import tqdm
 
 from rwkv_book import checkpoint
 from rwkv_book.parallel import ALONE, is_lost
-from rwkv_book.rwkv4.model import RWKV, Config
 from rwkv_book.rwkv4.wkv import wkv_chunked, wkv_recurrent
 from rwkv_book.text import END_OF_TEXT, corpora
 from rwkv_book.training.batches import join, windows
@@ -20,13 +19,13 @@ from rwkv_book.training.folder import begin
 from rwkv_book.training.keeping import Keeper
 from rwkv_book.training.loop import check_loss, fit
 from rwkv_book.training.resume import Progress
-from rwkv_book.training.run import VOCABULARY
 from rwkv_book.training.schedule import make_optimizer
 from rwkv_book.training.stopping import Signals
+from rwkv_book.training.versions import new_model, read_model
 
 
 def fast_wkv():
-    """The operator compiled by PyTorch: several times faster on a CPU.
+    """RWKV-4's operator compiled by PyTorch: several times faster on a CPU.
 
     Needs a C++ compiler, and a minute for the first step.
     """
@@ -36,7 +35,7 @@ def fast_wkv():
 def train(
     run,
     folder,
-    wkv=wkv_chunked,
+    wkv=None,
     device="cpu",
     report=50,
     evaluate=1000,
@@ -51,15 +50,16 @@ def train(
     when a checkpoint is written too, as it is every `keep_every` seconds and when the
     run is stopped by Ctrl-C, SIGTERM or the loss of a process. `stop_after` ends this
     call, not the run, after so many steps. Each of the `ranks` calls this; how many
-    there are may change between calls. Reads the run's corpus, or the one that is
-    given. ValueError where `folder` holds another run or something damaged,
+    there are may change between calls. `wkv` is any form of the operator of the run's
+    version, None the one that needs no compiler. Reads the run's corpus, or the one
+    that is given. ValueError where `folder` holds another run or something damaged,
     FloatingPointError when the loss is no longer a number.
     """
     folder = Path(folder)
     ranks.check(run.batch, run.length)
     check_device(device)
     torch.manual_seed(run.seed)
-    model = RWKV(Config(VOCABULARY, run.layers, run.width), *ranks.operators(wkv))
+    model = new_model(run, wkv, ranks)
     with ranks.one_first():
         corpus = corpora.load(run.corpus) if corpus is None else corpus
         data = join(corpus.training)
@@ -159,7 +159,7 @@ def export(model, run, path, command, ranks=ALONE, corpus=None):
             checkpoint.save(weights, path, "float16")
     wkv, device = model.blocks[0].time_mix.wkv, next(model.parameters()).device
     corpus = corpora.load(run.corpus) if corpus is None else corpus
-    rounded = RWKV.load(path, wkv)
+    rounded = read_model(path, wkv)
     ranks.spread(rounded, device)
     loss, _ = held_out_loss(rounded, corpus.validation)
     metadata = {

@@ -9,6 +9,7 @@ from dataclasses import asdict, fields
 from rwkv_book.folders import why_not, write_text
 from rwkv_book.training.run import Run
 
+LATER = {"version": "4", "head_size": 64}  # fields that runs of before don't name
 KEPT = ("checkpoint.pt", "log.json", "model.safetensors")  # by a run that has begun
 
 
@@ -27,7 +28,7 @@ def begin(run, folder, digest, rank=0):
             write_text(path, json.dumps(asked, indent=2) + "\n")
     if not path.exists():
         raise ValueError(f"no {path}: the folder must be one that all processes see")
-    before = read_run(path)
+    before = LATER | read_run(path)
     names = [f.name for f in fields(Run)]
     changed = [name for name in names if before.get(name) != asked[name]]
     if changed:

@@ -13,7 +13,7 @@ from rwkv_book.training.schedule import learning_rate, make_optimizer
 def training_step(model, optimizer, inputs, targets, run, step):
     """One update of the weights. Returns the loss before it, in nats per token."""
     for group in optimizer.param_groups:
-        group["lr"] = learning_rate(run, step)
+        group["lr"] = learning_rate(run, step) * group.get("rate", 1.0)
     with torch.autocast(inputs.device.type, torch.bfloat16, enabled=run.bfloat16):
         logits, _ = model(inputs)
     loss = cross_entropy(logits.float().flatten(0, 1), targets.flatten())

@@ -15,11 +15,25 @@ def learning_rate(run, step):
 
 
 def make_optimizer(model, run):
-    """AdamW, with weight decay on matrices only: vectors are rates and scales."""
-    matrices = [p for p in model.parameters() if p.ndim >= 2]
-    vectors = [p for p in model.parameters() if p.ndim < 2]
+    """AdamW, with weight decay on matrices only: vectors are rates and scales.
+
+    A model may have parameters that are `faster`, {end of a name: factor}: their
+    learning rate is a multiple of the others'. In such a model a matrix is what is
+    called weight; low ranks and what each head has do not decay.
+    """
+    faster = getattr(model, "faster", None)
+    groups = {}
+    for name, weights in model.named_parameters():
+        matrix = weights.ndim >= 2 and (faster is None or name.endswith(".weight"))
+        ends = [end for end in faster or {} if name.endswith(end)]
+        rate = faster[ends[0]] if ends else 1.0
+        groups.setdefault((not matrix, rate), []).append(weights)
     groups = [
-        {"params": matrices, "weight_decay": run.weight_decay},
-        {"params": vectors, "weight_decay": 0.0},
+        {
+            "params": weights,
+            "weight_decay": 0.0 if vectors else run.weight_decay,
+            "rate": rate,
+        }
+        for (vectors, rate), weights in sorted(groups.items(), key=lambda item: item[0])
     ]
     return torch.optim.AdamW(groups, lr=run.learning_rate, betas=(0.9, 0.99))

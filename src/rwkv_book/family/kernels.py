@@ -112,7 +112,8 @@ def backward(
     by_found = torch.empty_like(found)
     rows = log_decay, receptance, key, remove, replace, grad_out, grad_after
     run("backward_rows", values, *rows, grads[3], by_found, grads[6])
-    kept = state.new_empty(batch, heads, -(-length // TILE), values, keys)
+    desks = batch * heads if key.is_cuda else torch.get_num_threads()
+    kept = state.new_empty(desks, -(-length // TILE), values, keys)
     own = grads[0], grads[1], grads[2], grads[4], grads[5]
     run("backward_keys", keys, *given, found, *by, by_found, kept, *own)
     return [grad for grad in grads if grad is not None]

@@ -59,6 +59,7 @@ template <int COUNT> DEVICE scalar one(const Decays<COUNT>& x, int i) {
 template <int COUNT> DEVICE void get(Decays<COUNT>& x, const scalar* from) {
   x.from = from;
 }
+DEVICE index desk(index thread) { return thread / parts(N, 1); }
 DEVICE real load_apart(const scalar* from, index, int) { return *from; }
 DEVICE void store_apart(scalar* to, real x, index, int) { *to = x; }
 
@@ -87,6 +88,8 @@ template <int COUNT> DEVICE void get(Decays<COUNT>& x, const scalar* from) {
   UNROLLED for (int i = 0; i < COUNT; i += LANES)
     x.all[i / LANES] = exponential(load(from + i, smaller(LANES, COUNT - i)));
 }
+extern "C" int omp_get_thread_num();
+DEVICE index desk(index) { return omp_get_thread_num(); }
 DEVICE real load_apart(const scalar* from, index apart, int lanes) {
   real x{};
   for (int lane = 0; lane < lanes; lane++) x[lane] = from[lane * apart];
@@ -226,6 +229,10 @@ KERNEL(backward_rows, index T, index H, const scalar* log_decay, const stored* r
       get(r, receptance + row * N);
       get(k, key + row * N);
       if (REMOVE) get(gone, remove + row * N), get(instead, replace + row * N);
+      index ahead = token(at, t < AHEAD ? t : t - AHEAD, T, H);
+      ask_for<N>(log_decay + ahead * N), ask_for<N>(receptance + ahead * N);
+      ask_for<N>(key + ahead * N), ask_for<M>(grad_out + ahead * M);
+      if (REMOVE) ask_for<N>(remove + ahead * N), ask_for<N>(replace + ahead * N);
       real g[ROW_VECTORS], by_value[ROW_VECTORS]{}, by_found[ROW_VECTORS]{};
       load_values(g, grad_out, row, at);
       UNROLL for (int n = 0; n < N; n++) {
@@ -304,7 +311,7 @@ DEVICE real written(real old, const Written& x, int i, int m, int w) {
   return REMOVE ? now + x.found[i][m] * x.replace[i].part[w] : now;
 }
 
-// kept (B,H,tiles,M,N) is room for the tables before every tile.
+// kept (desks,tiles,M,N) is room for the tables before every tile.
 KERNEL(backward_keys, index T, index H, const scalar* log_decay, const stored* receptance,
        const stored* key, const stored* value, const stored* remove, const stored* replace,
        const scalar* state, const scalar* found, const stored* grad_out,
@@ -314,18 +321,24 @@ KERNEL(backward_keys, index T, index H, const scalar* log_decay, const stored* r
   constexpr index C = KEY_THREADS * LANES;
   EACH_THREAD {
     Place at = place(thread, H, KEY_THREADS, KEY_VECTORS);
-    index tiles = (T + TILE - 1) / TILE;
+    index tiles = (T + TILE - 1) / TILE, room = desk(thread);
     Keys table[PADDED]{};
     for (int m = 0; m < M; m++) table[m] = load_keys(state, at.table * M + m, at);
     Written x;
     for (index t = 0; t < T; t += TILE) {
       int count = T - t < TILE ? T - t : TILE;
-      index tile = (at.table * tiles + t / TILE) * M;
+      index tile = (room * tiles + t / TILE) * M;
       for (int m = 0; m < M; m++) store_keys(kept, table[m], tile + m, at);
       if (t + TILE >= T) break;
       for (int i = 0; i < count; i++)
         get(x, i, token(at, t + i, T, H), at, log_decay, key, value, replace, found);
       for (int m = 0; m < PADDED; m += ROWS) {
+        for (index i = m / ROWS; i < TILE; i += PADDED / ROWS) if (t + TILE + i < T) {
+          index ahead = token(at, t + TILE + i, T, H);
+          ask_for<N>(log_decay + ahead * N), ask_for<N>(key + ahead * N);
+          ask_for<M>(value + ahead * M);
+          if (REMOVE) ask_for<N>(replace + ahead * N), ask_for<M>(found + ahead * M);
+        }
         Keys now[ROWS];
         for (int j = 0; j < ROWS; j++) now[j] = table[m + j];
         for (int i = 0; i < count; i++)
@@ -339,7 +352,7 @@ KERNEL(backward_keys, index T, index H, const scalar* log_decay, const stored* r
       table[m] = grad_after && m < M ? load_keys(grad_after, at.table * M + m, at) : Keys{};
     for (index t = (tiles - 1) * TILE; t >= 0; t -= TILE) {
       int count = T - t < TILE ? T - t : TILE;
-      index tile = (at.table * tiles + t / TILE) * M;
+      index tile = (room * tiles + t / TILE) * M;
       Keys r[TILE], gone[TILE];
       Keys by_decay[TILE]{}, by_r[TILE]{}, by_key[TILE]{}, by_gone[TILE]{}, by_instead[TILE]{};
       scalar by_out[TILE][PADDED], by_found[TILE][PADDED];
@@ -354,6 +367,16 @@ KERNEL(backward_keys, index T, index H, const scalar* log_decay, const stored* r
         }
       }
       for (int m = 0; m < PADDED; m += ROWS) {
+        for (index i = m / ROWS; i < TILE; i += PADDED / ROWS) if (t >= TILE) {
+          index ahead = token(at, t - TILE + i, T, H);
+          ask_for<N>(log_decay + ahead * N), ask_for<N>(receptance + ahead * N);
+          ask_for<N>(key + ahead * N), ask_for<M>(value + ahead * M);
+          ask_for<M>(grad_out + ahead * M);
+          if (REMOVE) {
+            ask_for<N>(remove + ahead * N), ask_for<N>(replace + ahead * N);
+            ask_for<M>(found + ahead * M), ask_for<M>(grad_found + ahead * M);
+          }
+        }
         Keys old[TILE + 1][ROWS], grad[ROWS];
         for (int j = 0; j < ROWS; j++) {
           old[0][j] = m + j < M ? load_keys(kept, tile + m + j, at) : Keys{};

@@ -21,10 +21,13 @@
 // `stored`: log_decay, receptance, key, remove, replace (B,T,H,N), value, out, found
 // (B,T,H,M), tables (B,H,M,N).
 
-constexpr int TILE = 16;  // tokens from one kept table to the next
+constexpr int TILE = 8;  // tokens from one kept table to the next
 #ifdef __CUDACC__
 constexpr int WIDEST = 1;
+#define UNROLLED UNROLL
 #else
+extern "C" int omp_get_thread_num();
+#define UNROLLED _Pragma("GCC unroll 8")
 constexpr int WIDEST = BYTES == 64 ? 4 : 2;  // vectors of a thread, as registers allow
 #endif
 
@@ -33,10 +36,31 @@ constexpr int AHEAD = 4;
 constexpr int parts(int all, int size) { return (all + size - 1) / size; }
 constexpr int smaller(int x, int y) { return x < y ? x : y; }
 
-#define UNROLLED _Pragma("GCC unroll 8")
-
 template <int COUNT, class T> DEVICE void ask_for(const T* from) {
   for (int i = 0; i < COUNT; i += 64 / sizeof(T)) prefetch((const stored*)(from + i));
+}
+
+// ---------------------------------------------------------------- who computes what
+
+constexpr int ROW_VECTORS = smaller(WIDEST, parts(M, LANES));  // of a thread
+constexpr int ROW_THREADS = parts(M, ROW_VECTORS * LANES);     // of a head
+constexpr int KEY_VECTORS = smaller(WIDEST, parts(N, LANES));
+constexpr int KEY_THREADS = parts(N, KEY_VECTORS * LANES);
+
+// A head of a text, and the first of the rows or keys of a thread.
+struct Place { index batch, head, table; int first; };
+
+DEVICE Place place(index thread, index H, int threads, int vectors) {
+  index table = thread / threads;
+  return {table / H, table % H, table, (int)(thread % threads) * vectors * LANES};
+}
+// Which row of (B,T,H) belongs to the token t.
+DEVICE index token(Place at, index t, index T, index H) {
+  return (at.batch * T + t) * H + at.head;
+}
+// How many of the vector's lanes hold rows or keys: none, where there are no more.
+DEVICE int lanes_of(int first, int all) {
+  return first + LANES <= all ? LANES : first < all ? all - first : 0;
 }
 
 // ---------------------------------------------------------------- numbers one by one
@@ -59,7 +83,7 @@ template <int COUNT> DEVICE scalar one(const Decays<COUNT>& x, int i) {
 template <int COUNT> DEVICE void get(Decays<COUNT>& x, const scalar* from) {
   x.from = from;
 }
-DEVICE index desk(index thread) { return thread / parts(N, 1); }
+DEVICE index room_of(index thread) { return thread / KEY_THREADS; }
 DEVICE real load_apart(const scalar* from, index, int) { return *from; }
 DEVICE void store_apart(scalar* to, real x, index, int) { *to = x; }
 
@@ -88,8 +112,7 @@ template <int COUNT> DEVICE void get(Decays<COUNT>& x, const scalar* from) {
   UNROLLED for (int i = 0; i < COUNT; i += LANES)
     x.all[i / LANES] = exponential(load(from + i, smaller(LANES, COUNT - i)));
 }
-extern "C" int omp_get_thread_num();
-DEVICE index desk(index) { return omp_get_thread_num(); }
+DEVICE index room_of(index) { return omp_get_thread_num(); }
 DEVICE real load_apart(const scalar* from, index apart, int lanes) {
   real x{};
   for (int lane = 0; lane < lanes; lane++) x[lane] = from[lane * apart];
@@ -100,29 +123,6 @@ DEVICE void store_apart(scalar* to, real x, index apart, int lanes) {
 }
 
 #endif
-
-// ---------------------------------------------------------------- who computes what
-
-constexpr int ROW_VECTORS = smaller(WIDEST, parts(M, LANES));  // of a thread
-constexpr int ROW_THREADS = parts(M, ROW_VECTORS * LANES);     // of a head
-constexpr int KEY_VECTORS = smaller(smaller(WIDEST, 2), parts(N, LANES));
-constexpr int KEY_THREADS = parts(N, KEY_VECTORS * LANES);
-
-// A head of a text, and the first of the rows or keys of a thread.
-struct Place { index batch, head, table; int first; };
-
-DEVICE Place place(index thread, index H, int threads, int vectors) {
-  index table = thread / threads;
-  return {table / H, table % H, table, (int)(thread % threads) * vectors * LANES};
-}
-// Which row of (B,T,H) belongs to the token t.
-DEVICE index token(Place at, index t, index T, index H) {
-  return (at.batch * T + t) * H + at.head;
-}
-// How many of the vector's lanes hold rows or keys: none, where there are no more.
-DEVICE int lanes_of(int first, int all) {
-  return first + LANES <= all ? LANES : first < all ? all - first : 0;
-}
 
 // ---------------------------------------------------------------- by rows
 
@@ -311,7 +311,7 @@ DEVICE real written(real old, const Written& x, int i, int m, int w) {
   return REMOVE ? now + x.found[i][m] * x.replace[i].part[w] : now;
 }
 
-// kept (desks,tiles,M,N) is room for the tables before every tile.
+// kept (rooms,tiles,M,N) has room for the tables before every tile.
 KERNEL(backward_keys, index T, index H, const scalar* log_decay, const stored* receptance,
        const stored* key, const stored* value, const stored* remove, const stored* replace,
        const scalar* state, const scalar* found, const stored* grad_out,
@@ -321,7 +321,7 @@ KERNEL(backward_keys, index T, index H, const scalar* log_decay, const stored* r
   constexpr index C = KEY_THREADS * LANES;
   EACH_THREAD {
     Place at = place(thread, H, KEY_THREADS, KEY_VECTORS);
-    index tiles = (T + TILE - 1) / TILE, room = desk(thread);
+    index tiles = (T + TILE - 1) / TILE, room = room_of(thread);
     Keys table[PADDED]{};
     for (int m = 0; m < M; m++) table[m] = load_keys(state, at.table * M + m, at);
     Written x;

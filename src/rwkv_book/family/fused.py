@@ -29,12 +29,10 @@ def table_fused(
     argument is wrong, RuntimeError without compiler, NotImplementedError for
     derivatives other than gradients.
     """
-    no_state = state is None
     state = checked(log_decay, receptance, key, value, remove, replace, state)
-    sums = sums_type(key.dtype)
-    state = state.to(sums) if no_state else state
     tensors = log_decay, receptance, key, value, remove, replace, state
     check_sizes_types_and_devices(*tensors)
+    sums = sums_type(key.dtype)
     log_decay, state = log_decay.to(sums), state.to(sums)
     tensors = log_decay, receptance, key, value, remove, replace, state
     keep = torch.is_grad_enabled() and any(

@@ -120,9 +120,7 @@ def backward(
 
 @backward.register_fake
 def _(log_decay, receptance, key, value, remove, replace, state, *_):
-    return allocate_gradients(
-        log_decay, receptance, key, value, remove, replace, state
-    )
+    return allocate_gradients(log_decay, receptance, key, value, remove, replace, state)
 
 
 def allocate_gradients(*tensors):

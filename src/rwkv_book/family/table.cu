@@ -33,8 +33,8 @@ constexpr int WIDEST = BYTES == 64 ? 4 : 2;  // vectors of a thread, as register
 
 constexpr int AHEAD = 4;
 
-constexpr int parts(int all, int size) { return (all + size - 1) / size; }
-constexpr int smaller(int x, int y) { return x < y ? x : y; }
+DEVICE constexpr int parts(int all, int size) { return (all + size - 1) / size; }
+DEVICE constexpr int smaller(int x, int y) { return x < y ? x : y; }
 
 template <int COUNT, class T> DEVICE void ask_for(const T* from) {
   for (int i = 0; i < COUNT; i += 64 / sizeof(T)) prefetch((const stored*)(from + i));

@@ -31,11 +31,12 @@ extern "C" int omp_get_thread_num();
 constexpr int WIDEST = BYTES == 64 ? 4 : 2;  // vectors of a thread, as registers allow
 #endif
 
-constexpr int AHEAD = 4;
+constexpr int AHEAD = 4;  // tokens whose rows a CPU asks for before it needs them
 
 DEVICE constexpr int parts(int all, int size) { return (all + size - 1) / size; }
 DEVICE constexpr int smaller(int x, int y) { return x < y ? x : y; }
 
+// Memory answers late where neighbouring tokens lie far apart.
 template <int COUNT, class T> DEVICE void ask_for(const T* from) {
   for (int i = 0; i < COUNT; i += 64 / sizeof(T)) prefetch((const stored*)(from + i));
 }

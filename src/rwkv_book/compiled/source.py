@@ -17,6 +17,8 @@ class Source:
     """Some kernels, and what messages call them and advise `instead`.
 
     What is compiled from a source that is `kept` stays in the cache, else nowhere.
+    `constants`, pairs of a name and an integer, are known before the text: what is
+    compiled is for these.
     """
 
     text: str
@@ -24,12 +26,17 @@ class Source:
     instead: str
     hardware: str = HARDWARE
     kept: bool = False
+    constants: tuple = ()
 
     @cached_property
     def whole(self):
         """What a compiler gets. Its messages count the lines of either text."""
+        known = "".join(
+            f"constexpr int {name} = {number};\n" for name, number in self.constants
+        )
         return (
-            f'#line 1 "hardware.h"\n{self.hardware}\n#line 1 "{self.name}"\n{self.text}'
+            f'#line 1 "hardware.h"\n{self.hardware}\n{known}'
+            f'#line 1 "{self.name}"\n{self.text}'
         )
 
     @cached_property

@@ -1,7 +1,10 @@
 """What RWKV-5, 6, 7 and their relatives have in common: a state that is a table.
 
-equation   one recurrence for such a state, in four forms that give the same numbers
-chunks     the form that training uses: pairs inside a chunk, a table between chunks
-arguments  what no form can read
-model      the skeleton of their trainable models
+equation     one recurrence for such a state, in four forms that give the same numbers
+chunks       the form that training uses: pairs inside a chunk, a table between chunks
+fused        that recurrence compiled, for CPUs and NVIDIA GPUs, with its gradient
+kernels      what is compiled, from `table.cu`, as operators of PyTorch
+derivatives  which derivatives these have, and which they refuse
+arguments    what no form can read
+model        the skeleton of their trainable models
 """

@@ -5,10 +5,12 @@ from dataclasses import replace
 
 import pytest
 import torch
+from helpers.kernels import needs_compiler
 from helpers.tiny_run import (
     RUN,
     assert_same_weights,
     export,
+    losses,
     train,
     weights,
 )
@@ -40,6 +42,15 @@ def test_a_run_that_was_stopped_ends_in_the_same_weights(run, tmp_path):
     for _ in range(3):
         parts, _ = train(run, tmp_path / "parts", stop_after=5)
     assert_same_weights(weights(whole), weights(parts))
+
+
+@needs_compiler
+@by_version
+def test_the_compiled_operator_trains_the_same_model(run, tmp_path):
+    _, log = train(run, tmp_path / "one", report=1)
+    fast = training.fast_wkv(run.version)
+    _, found = train(run, tmp_path / "two", wkv=fast, report=1)
+    assert losses(found) == pytest.approx(losses(log), abs=1e-4)
 
 
 @by_version

@@ -104,7 +104,7 @@ def run(chosen):
     compilers = (os.environ.get("CXX", "c++"), "g++", "clang++")
     if chosen.compile and device == "cpu" and not any(map(shutil.which, compilers)):
         raise ValueError("no C++ compiler was found: leave --compile out")
-    wkv = training.fast_wkv() if chosen.compile else None
+    wkv = training.fast_wkv(asked.version) if chosen.compile else None
     path = folder / "model.safetensors"
     with parallel.started(device, chosen.shard, chosen.split_text) as ranks:
         model, _ = training.train(asked, folder, wkv, device, ranks=ranks)

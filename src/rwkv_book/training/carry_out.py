@@ -10,6 +10,7 @@ import torch
 from tqdm import tqdm
 
 from rwkv_book import checkpoint
+from rwkv_book.family.fused import table_fused
 from rwkv_book.parallel import ALONE, is_lost
 from rwkv_book.rwkv4.wkv import wkv_chunked, wkv_recurrent
 from rwkv_book.text import END_OF_TEXT, corpora
@@ -24,11 +25,14 @@ from rwkv_book.training.stopping import Signals
 from rwkv_book.training.versions import new_model, read_model
 
 
-def fast_wkv():
-    """RWKV-4's operator compiled by PyTorch: several times faster on a CPU.
+def fast_wkv(version="4"):
+    """A version's operator, compiled: several times faster on a CPU.
 
-    Needs a C++ compiler, and a minute for the first step.
+    RWKV-4's by PyTorch, which takes a minute for the first step; the others' from the
+    book's own source. Needs a C++ compiler, on a GPU the book's packages for CUDA.
     """
+    if version != "4":
+        return table_fused
     return partial(wkv_chunked, chunk=8, inside=torch.compile(wkv_recurrent))
 
 

@@ -8,12 +8,13 @@ import math
 from typing import NamedTuple
 
 from rwkv_book.cost.hardware import dollars
-from rwkv_book.cost.memory import kv_cache_bytes, rwkv_state_bytes
+from rwkv_book.cost.memory import kv_cache_bytes, rwkv_state_bytes, table_state_bytes
 from rwkv_book.cost.rwkv4 import (
     embedding_parameters,
     rwkv_forward_flops_per_token,
     rwkv_parameters,
 )
+from rwkv_book.cost.rwkv7 import rwkv7_forward_flops_per_token, rwkv7_parameters
 from rwkv_book.cost.transformer import gpt_forward_flops_per_token, gpt_parameters
 
 
@@ -60,6 +61,13 @@ def rwkv_step(shape, bytes_per_number=2):
     weights = rwkv_parameters(shape) - embedding_parameters(shape)
     flops = rwkv_forward_flops_per_token(shape)
     return Step(flops, weights * bytes_per_number, 2 * rwkv_state_bytes(shape))
+
+
+def rwkv7_step(shape, bytes_per_number=2):
+    """RWKV-7: the same, with its tables for a state."""
+    weights = rwkv7_parameters(shape) - embedding_parameters(shape)
+    flops = rwkv7_forward_flops_per_token(shape)
+    return Step(flops, weights * bytes_per_number, 2 * table_state_bytes(shape))
 
 
 def gpt_step(shape, context, bytes_per_number=2):

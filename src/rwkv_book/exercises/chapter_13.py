@@ -289,7 +289,7 @@ pose(
             1: "At 1 the error is gone at once. Keys may be somewhat longer.",
             0.5**0.5: "Shorter keys are only slower; find the longest that still "
             "settles.",
-            around(1.45, absolute=0.03): "That one grows already, slowly: wait longer.",
+            around(1.46, absolute=0.03): "That one grows already, slowly: wait longer.",
         },
         hint="By which number is the error multiplied each time? It has to stay "
         "between -1 and 1.",

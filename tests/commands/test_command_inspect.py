@@ -71,5 +71,5 @@ def test_a_name_is_a_path_where_it_can_only_be_one(tmp_path, monkeypatch):
     for name in ("./shakespeare", "shakespeare/", str(tmp_path / "shakespeare")):
         assert find_model(name).samefile(tmp_path / "shakespeare")
     assert str(find_model("runs/none")) == "runs/none"
-    with pytest.raises(checkpoint.CheckpointError, match="which has .*shakespeare"):
+    with pytest.raises(checkpoint.CheckpointError, match=r"which has .*shakespeare"):
         find_model("none")

@@ -11,6 +11,7 @@ import rwkv
 import tokenizers
 import torch
 from helpers.commands import COMMAND, chain, run
+from helpers.kernels import needs_compiler
 from helpers.later import random_later
 from helpers.published import random_tensors
 from tokenizers import models, pre_tokenizers, trainers
@@ -18,6 +19,8 @@ from tokenizers import models, pre_tokenizers, trainers
 from rwkv_book import checkpoint
 from rwkv_book.__main__ import main
 from rwkv_book.commands.models import minimal_of
+from rwkv_book.compiled import cpu
+from rwkv_book.compiled.narrow import narrowed
 from rwkv_book.rwkv4 import minimal
 from rwkv_book.text.tokenizers import load_world
 
@@ -263,3 +266,38 @@ def test_world_without_the_package_says_where_to_get_the_file(
     assert main(asked) == 1
     said = capsys.readouterr().err
     assert "pip install rwkv" in said and "github.com/BlinkDL/ChatRWKV" in said
+
+
+@needs_compiler
+@pytest.mark.parametrize("version", ["4", "5.2", "6", "7"])
+def test_compiled_products_write_the_same_text(version, tmp_path, capsys):
+    if version == "4":
+        tensors = random_tensors(layers=2, width=32, hidden=64, vocabulary=256)
+    else:
+        tensors = random_later(version, layers=2, width=128, vocabulary=256)
+    tensors = {name: tensor.bfloat16() for name, tensor in tensors.items()}
+    path = saved(tensors, tmp_path / "model.pth")
+    asked = ["generate", "--model", path, "--prompt", "ab", "--seed", "1"]
+    assert main(asked) == 0
+    plain = capsys.readouterr().out
+    assert main([*asked, "--compiled"]) == 0
+    assert capsys.readouterr().out == plain
+    params = checkpoint.load(path)
+    steps = [
+        minimal_of(params).step(3, minimal_of(params).initial_state(params), some)[0]
+        for some in (params, narrowed(params))
+    ]
+    assert np.allclose(*steps, rtol=0, atol=2e-5)
+
+
+@needs_compiler
+def test_where_nothing_compiles_the_command_says_what_to_do(model, monkeypatch, capsys):
+    monkeypatch.setenv("PATH", "")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(model.parent / "caches"))
+    monkeypatch.setattr(cpu, "library", cpu.library.__wrapped__)
+    narrow = checkpoint.load(model)
+    narrow["head.weight"] = np.ones_like(narrow["head.weight"])  # fits in 16 bits
+    checkpoint.save(narrow, model.parent / "narrow.safetensors")
+    path = str(model.parent / "narrow.safetensors")
+    assert main(["generate", "--model", path, "--compiled"]) == 1
+    assert "install g++, or leave the matrices in 32 bits" in capsys.readouterr().err

@@ -1,4 +1,7 @@
-"""Let a model of any version go on writing from a beginning. Runs on NumPy alone."""
+"""Let a model of any version go on writing from a beginning.
+
+Runs on NumPy alone, but for what is `--compiled`.
+"""
 
 import argparse
 import math
@@ -9,7 +12,7 @@ from rwkv_book import checkpoint
 from rwkv_book.commands.models import find_model, minimal_of
 from rwkv_book.text import END_OF_TEXT, tokenizers
 
-FAILURES = (checkpoint.CheckpointError, tokenizers.TokenizerError)
+FAILURES = (checkpoint.CheckpointError, tokenizers.TokenizerError, RuntimeError)
 WHOLE = "a whole number, 0 or more"
 # How G1 models were shown a conversation: they go on where the assistant's turn begins.
 # Source: RWKV7-G1x-templates.txt in github.com/BlinkDL/RWKV-LM.
@@ -76,6 +79,12 @@ def add_options(parser):
         help="bytes; world, for World and G1 models; or a file: 20B_tokenizer.json for "
         "the official Pile models, rwkv_vocab_v20230424.txt for World (default: bytes)",
     )
+    parser.add_argument(
+        "--compiled",
+        action="store_true",
+        help="keep matrices in the 16 bits of their file, and multiply by a product that "
+        "g++ compiles: large models write the same text in less time",
+    )
 
 
 def number(kind, least, most, description):
@@ -97,10 +106,14 @@ def run(chosen):
     """Print the prompt and what the model makes of it, each character when it is whole.
 
     A token that ends a text ends the output. FloatingPointError where the weights give
-    scores that are no numbers.
+    scores that are no numbers, RuntimeError where nothing can be compiled.
     """
     params = checkpoint.load(find_model(chosen.model))
     minimal = minimal_of(params)
+    if chosen.compiled:
+        from rwkv_book.compiled.narrow import narrowed  # which needs PyTorch
+
+        params = narrowed(params)
     tokens = tokenizers.load(chosen.tokenizer)
     check_vocabulary(chosen, tokens.vocabulary, len(params["head.weight"]))
     prompt, stream = tokens.encode(beginning(chosen)), tokens.stream()

@@ -6,6 +6,7 @@
     gpu         the same source compiled by NVRTC, launched by cuda.core
     cache       what was compiled, kept between runs
     emulator    threads, step by step, on a machine small enough to watch
+    narrow      matrices that stay in 16 bits when they multiply (product.cpp, on a CPU)
     roofline    what is launched, moved and computed, and the floor
 
 Nothing is compiled at import or at installation.

@@ -7,9 +7,9 @@ A checkpoint with random weights in the published format is made for the run, in
 shape of RWKV-4's 169M or of RWKV-7's 0.1B; the package `rwkv` reads the same file. Its
 numbers are those of bfloat16, as in published files, and stored in float32, so that
 nobody rounds anything. Generating reads every weight but the embedding once for a
-token, so its floor is their bytes over the memory's speed: those of float32. A prompt multiplies matrices: its floor is their
-operations over the speed of a large product. All logits are compared before anything
-is timed.
+token, so its floor is their bytes over the memory's speed: those of float32. A prompt
+multiplies matrices: its floor is their operations over the speed of a large product.
+All logits are compared before anything is timed.
 """
 
 import argparse

@@ -82,8 +82,8 @@ def add_options(parser):
     parser.add_argument(
         "--compiled",
         action="store_true",
-        help="keep matrices in the 16 bits of their file, and multiply by a product that "
-        "g++ compiles: large models write the same text in less time",
+        help="keep matrices in the 16 bits of their file, and multiply by a product "
+        "that g++ compiles: large models write the same text in less time",
     )
 
 

@@ -2,8 +2,9 @@
 
 from itertools import cycle
 
-# Each architecture keeps its colour in the whole book. All have a contrast of at least
-# 3 to a white page and to a dark one, and differ in brightness as well as in hue.
+# Each architecture keeps its colour in the whole book (RWKV-4 has that of RWKV). All
+# have a contrast of at least 3 to a white page and to a dark one, and differ in
+# brightness as well as in hue.
 PALETTE = {
     "RWKV": "#0e8a86",
     "transformer": "#d4602a",
@@ -15,6 +16,9 @@ PALETTE = {
     "Nyströmformer": "#c4507a",
     "Longformer": "#2f8f57",
     "Performer": "#9a6a3a",
+    "RWKV-5": "#5a7fd6",
+    "RWKV-6": "#b07a10",
+    "RWKV-7": "#c8406e",
     "other": "#808080",
 }
 # Equally bright colours are one grey in print, and some of these are one colour to
@@ -30,6 +34,9 @@ DASHES = {
     "Nyströmformer": (1, 2.5),
     "Longformer": (4, 1.5, 1, 1.5, 1, 1.5),
     "Performer": (2.5, 2.5),
+    "RWKV-5": (3, 1),
+    "RWKV-6": (1.5, 1.5),
+    "RWKV-7": (9, 1.5),
     "other": (7, 1.5, 1, 1.5),
 }
 ACCENT = PALETTE["RWKV"]

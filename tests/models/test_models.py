@@ -39,7 +39,7 @@ class Model:
         return json.loads((FOLDER / f"{self.name}.json").read_text(encoding="utf-8"))
 
 
-MODELS = [Model("shakespeare", "4", 1.40), Model("shakespeare7", "7", 1.50)]
+MODELS = [Model("shakespeare", "4", 1.40), Model("shakespeare7", "7", 1.40)]
 each = pytest.mark.parametrize("model", MODELS, ids=lambda model: model.name)
 
 

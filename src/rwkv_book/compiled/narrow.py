@@ -20,11 +20,11 @@ SOURCE = Source(
     kept=True,
 )
 BLOCK = SOURCE.number("BLOCK")
-STORED = {torch.bfloat16: "bfloat16", torch.float16: "float16"}
+STORED = "bfloat16"
 
 
 class Narrow:
-    """A matrix (R,W) in bfloat16 or float16, as far as `minimal.py` uses one.
+    """A matrix (R,W) in bfloat16, as far as `minimal.py` uses one; W is even.
 
     `matrix @ x` takes x (W,) in float32 to (R,); `matrix[row]` is a row in float32.
     `numbers` is a tensor. ValueError where a shape or a type is another, RuntimeError
@@ -32,14 +32,14 @@ class Narrow:
     """
 
     def __init__(self, numbers):
-        if numbers.ndim != 2 or numbers.dtype not in STORED:
+        if not fits(numbers) or numbers.dtype != torch.bfloat16:
             raise ValueError(
-                "a narrow matrix is (R,W) in bfloat16 or float16, got "
+                "a narrow matrix is (R,W) in bfloat16, with an even W, got "
                 f"{tuple(numbers.shape)} in {numbers.dtype}"
             )
         self.numbers = numbers.contiguous()
         self.shape, self.ndim = tuple(numbers.shape), 2
-        cpu.library(SOURCE, STORED[numbers.dtype])  # says at once what is missing
+        cpu.library(SOURCE, STORED)  # says at once what is missing
 
     def __len__(self):
         return self.shape[0]
@@ -54,18 +54,12 @@ class Narrow:
                 f"float32, got {x.shape} in {x.dtype}"
             )
         rows, width = self.shape
+        even, odd = torch.tensor(x).view(-1, 2).T.contiguous()
         out = torch.empty(rows)
-        blocks = -(-rows // BLOCK)
         cpu.run_kernel(
-            *(SOURCE, "matrix_times_vector", STORED[self.numbers.dtype], None),
-            *(blocks, BLOCK, width),
-            *(
-                rows,
-                width,
-                self.numbers,
-                torch.from_numpy(np.ascontiguousarray(x)),
-                out,
-            ),
+            *(SOURCE, "matrix_times_vector", STORED, None),
+            *(-(-rows // BLOCK), BLOCK, width),
+            *(rows, width // 2, self.numbers, even, odd, out),
         )
         return out.numpy()
 
@@ -74,19 +68,23 @@ def narrowed(params):
     """Parameters of a `minimal.py` whose matrices are kept in 16 bits where they fit.
 
     {name: array} -> {name: array or Narrow}. A matrix whose numbers are no numbers of
-    16 bits stays what it is: nothing is rounded. RuntimeError without a compiler.
+    bfloat16 stays what it is: nothing is rounded. RuntimeError without a compiler.
     """
     return {
-        name: narrow(array) if name.endswith(".weight") and array.ndim == 2 else array
+        name: narrow(array) if name.endswith(".weight") else array
         for name, array in params.items()
     }
 
 
 def narrow(array):
-    """The matrix in the first type of 16 bits that holds its numbers, or as it is."""
+    """The matrix in bfloat16 if that holds all its numbers, else as it is."""
     wide = torch.from_numpy(array)
-    for dtype in STORED:
-        numbers = wide.to(dtype)
-        if wide.dtype == torch.float32 and torch.equal(numbers.float(), wide):
-            return Narrow(numbers)
-    return array
+    if not fits(wide) or wide.dtype != torch.float32:
+        return array
+    numbers = wide.bfloat16()
+    return Narrow(numbers) if torch.equal(numbers.float(), wide) else array
+
+
+def fits(matrix):
+    """Whether it is a matrix whose rows are pairs of numbers."""
+    return matrix.ndim == 2 and matrix.shape[1] % 2 == 0

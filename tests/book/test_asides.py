@@ -50,7 +50,7 @@ def test_what_a_high_temperature_draws(shipped):
         return weights / weights.sum()
 
     hidden = 1 - drawn(2)[shown].sum()
-    assert told(5, f"At temperature 2, some {round(hidden, 1):.0%}".replace("%", " %"))
+    assert told(5, f"At temperature 2, about {round(hidden, 1):.0%}".replace("%", " %"))
     first_notch = np.searchsorted(np.sort(drawn(1))[::-1].cumsum(), 0.95) + 1
     assert told(5, "it cuts the 256 bytes to a few dozen")
     assert 12 <= first_notch <= 48

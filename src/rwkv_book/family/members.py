@@ -162,7 +162,8 @@ def kimi_delta_attention(receptance, key, value, log_decay, rate, **how):
 
 def gated_delta_net_2(receptance, key, value, log_decay, erase, write, **how):
     """S diag(a) (I - (e * k) kᵀ) + (w * v) kᵀ: what is looked up has a gate for each
-    key channel, what comes has one for each value. Source: arXiv 2605.22791."""
+    key channel, what comes has one for each value. Hatamizadeh, Choi and Kautz 2026,
+    arXiv 2605.22791."""
     looked_up = log_decay.exp() * erase * key
     return ask(log_decay, receptance, key, write * value, -looked_up, key, **how)
 

@@ -5,7 +5,7 @@ Every function says what its paper's token hands to the recurrence of `equation`
     S <- S (diag(exp(log_decay)) + remove replaceᵀ) + value keyᵀ
 
 computes in any of its forms. In the formulas below a is the share of the table that is
-kept, b the rate, q what asks; kᵀ, pᵀ and cᵀ are rows, and * goes channel by channel.
+kept and b the rate; kᵀ, pᵀ and cᵀ are rows, and * goes channel by channel.
 
 Shapes: receptance (the query of other papers) and key (B,T,H,N), value (B,T,H,M); what
 is one number a head is (B,T,H). Every member takes `state`, a table that an earlier

@@ -1,4 +1,4 @@
-"""What RWKV-8 puts beside its tables: an automaton that knows every piece of a text.
+"""What RWKV-8 is about: an automaton that knows every piece of a text.
 
 A suffix automaton has one place for all pieces of a text that end at the same spots. It
 grows by a token at a time, and its newest place has a link to the longest ending of the

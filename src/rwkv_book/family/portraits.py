@@ -161,7 +161,8 @@ def growth(member, length, count=20_000, seed=0):
 def described(values):
     """Where eigenvalues lie, as a text: an interval, and how far off the real line."""
     low, high, off = values.real.min(), values.real.max(), values.imag.abs().max()
-    text = f"{low + 0.0:.2f} to {high:.2f}"
+    low = round(low.item(), 2) + 0.0  # no minus before a zero
+    text = f"{low:.2f} to {high:.2f}"
     return text if off < 1e-6 else f"{text}, ± {off:.2f}i"
 
 

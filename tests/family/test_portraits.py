@@ -16,6 +16,16 @@ def test_eighteen_members_and_no_name_twice():
     assert len(portraits.MEMBERS) == len(KNOWN) == 18
 
 
+def test_the_three_questions_have_few_answers():
+    """As chapter 16 says: five to the first, three to the others."""
+    for question, answers in (
+        (portraits.decay, 5),
+        (portraits.removal, 3),
+        (portraits.rate, 3),
+    ):
+        assert len({question(member) for member in portraits.MEMBERS}) == answers
+
+
 def test_rwkv_7_fades_as_its_operator_says():
     assert portraits.FASTEST == FASTEST
 

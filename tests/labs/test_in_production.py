@@ -24,3 +24,12 @@ def test_layers_with_a_table_and_with_attention_are_all_layers():
         both = row["with a table"] + row["with attention"]
         assert both >= row["layers"] >= max(row["with a table"], row["with attention"])
         assert row["with a table"] > 0
+
+
+def test_what_the_chapter_says_of_them():
+    """Six of thirteen take something out, none without attention; Olmo doubles."""
+    rows = in_production.rows()
+    deltas = [row for row in rows if "Delta" in row["member"]]
+    assert (len(deltas), len(rows)) == (6, 13)
+    assert all(row["with attention"] for row in deltas)
+    assert [row["model"] for row in rows if row["double rate"]] == ["Olmo Hybrid"]

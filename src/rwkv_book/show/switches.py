@@ -84,10 +84,10 @@ def believed(token, rate):
 
 
 def formula(kind, by, removal, rate):
-    """The update as a line of text."""
+    """The update as a line of text; k′ is the key as a row."""
     stays = {"": "S", "one": "a S", "each key": "S diag(a)"}[by]
     times = {"none": "", "one": "b ", "each key": ""}[rate]
-    under = "(b * k)ᵀ" if rate == "each key" else "kᵀ"
+    under = "(b * k)′" if rate == "each key" else "k′"
     if removal:
         stays = f"{stays} (I − {times}k {under})"
     return f"S ← {stays} + {times}v {under}"

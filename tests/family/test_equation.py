@@ -1,11 +1,11 @@
 """All forms of one recurrence: the same numbers and gradients, whatever the decay."""
 
-import importlib.util
 import inspect
 from functools import partial
 
 import pytest
 import torch
+from helpers.others import naive, turned
 from torch.nn.functional import normalize
 
 from rwkv_book.family.equation import FORMS, table_chunked, table_recurrent
@@ -176,24 +176,11 @@ def test_what_does_not_fit_is_named_all_at_once():
 # Beside what others have written.
 
 
-def naive(path):
-    """A file of fla, loaded by itself: its package needs triton."""
-    folder = importlib.util.find_spec("fla").submodule_search_locations[0]
-    spec = importlib.util.spec_from_file_location("naive", f"{folder}/ops/{path}")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
 def square(length=24, rank_one=True):
     """Arguments in float32 whose values have the size of the keys, as theirs do."""
     found = arguments(length, rank_one=rank_one)
     wide = torch.randn(2, length, 2, 6, generator=torch.Generator().manual_seed(4))
     return [*(x.float() for x in found[:3]), wide, *(x.float() for x in found[4:])]
-
-
-def turned(*tensors):
-    return [tensor.transpose(1, 2).contiguous() for tensor in tensors]
 
 
 def test_without_removal_it_is_gated_linear_attention():

@@ -14,9 +14,11 @@ from helpers.display import displayed
 from helpers.javascript import javascript
 
 from rwkv_book import show
+from rwkv_book.family import portraits, suffixes
+from rwkv_book.family.equation import table_recurrent
 from rwkv_book.rwkv4 import minimal, wkv
 from rwkv_book.rwkv7 import minimal as rwkv7
-from rwkv_book.show import chain, facts, live
+from rwkv_book.show import chain, endings, facts, live, switches
 
 STATIC = Path(__file__).parents[2] / "book" / "_static"
 MODULES = STATIC / "live"
@@ -126,6 +128,84 @@ def test_facts_are_corrected_as_rwkv_7_does_it():
         value = np.eye(3)[[values.index(value)]]
         table = rwkv7.correct(table, 0.9 * one, key, value, key, 0.75 * one)
     np.testing.assert_allclose(found, table[0])
+
+
+def test_the_page_turns_one_member_into_the_next_as_python_does():
+    all_values = [
+        dict(zip(("decay", "removal", "rate"), each, strict=True))
+        for each in switches.settings()
+    ]
+    data = switches.FIGURE.data
+    found = javascript(
+        "each => figures.switches(...each)", [[values, data] for values in all_values]
+    )
+    assert len(found) == 30
+    for values, page in zip(all_values, found, strict=True):
+        assert page == switches.FIGURE.picture(**values).html()
+
+
+def test_every_member_stands_at_the_setting_that_is_measured_of_it():
+    """Heads of RWKV-4 are channels, so that its decay is one for all of a head."""
+    named = {
+        (kind, by, removes, rate): names
+        for (kind, by, removes, rate), names in switches.NAMES.items()
+    }
+    for member in portraits.MEMBERS:
+        kind, _, by = portraits.decay(member).partition(", ")
+        removes = portraits.removal(member) != "nothing"
+        names = named[kind, by, removes, portraits.rate(member)]
+        assert re.search(rf"\b{re.escape(member.name)}\b(?!-)", names), member.name
+
+
+def double(numbers):
+    return torch.tensor(numbers, dtype=torch.float64)
+
+
+def token_of(sentence, decay, removal, rate):
+    """What a sentence of the story hands to the one equation."""
+    key, value = double(sentence.get("key", [0, 0])), double([0, 0, 0])
+    if "colour" in sentence:
+        value[sentence["colour"]] = 1
+    left = double(switches.kept(sentence, *decay))
+    share = double(switches.believed(sentence, rate))
+    return left.log(), key, share * key, value, -left * key * removal, share * key
+
+
+def test_the_story_s_tables_are_those_of_the_equation():
+    for setting in switches.settings():
+        tokens = [token_of(sentence, *setting) for sentence in switches.STORY]
+        parts = zip(*tokens, strict=True)
+        given = [torch.stack(each)[None, :, None] for each in parts]
+        for count, wanted in enumerate(switches.after_each(*setting), start=1):
+            _, table = table_recurrent(*(each[:, :count] for each in given))
+            np.testing.assert_allclose(table[0, 0], wanted, atol=1e-12)
+
+
+def test_the_names_of_members_that_are_next_to_each_other_differ_by_one_switch():
+    names, kimi = switches.NAMES, ("by token", "each key", True, "one")
+    assert names[kimi].startswith("Kimi")
+    assert names[(*kimi[:3], "each key")].startswith("RWKV-7")
+    assert names["by token", "one", *kimi[2:]].startswith("Gated DeltaNet")
+    assert names["none", "", *kimi[2:]].startswith("DeltaNet")
+
+
+REPEATING = "The cup is red. The ball is blue. The cup is"
+
+
+@pytest.mark.parametrize("text", ["", "a", "aaaa", "<b>&", "é—🙂é—🙂", REPEATING])
+def test_the_page_foretells_as_python_does(text):
+    data = endings.FIGURE.data
+    (found,) = javascript("each => figures.endings(...each)", [[{"text": text}, data]])
+    assert found == endings.FIGURE.picture(text=text).html()
+
+
+@pytest.mark.parametrize("text", ["abcab", REPEATING, "aab" * 9, "no"])
+def test_endings_are_those_of_the_automaton(text):
+    said = suffixes.followed(text)
+    for place, letter in enumerate(text[1:]):
+        told, length = said[place]
+        assert endings.foretold(text)[place + 1] == (told == letter) * length
+    assert list(endings.goes_on(text)) == suffixes.written_on(text, endings.ON)
 
 
 # The frame around a figure.

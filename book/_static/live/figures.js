@@ -53,18 +53,19 @@ export function facts(values, { small, most, nothing, corner, tint }) {
   const rows = [...new Set(pairs.map(([, value]) => value))];
   const table = corrected(pairs, things, rows, values);
   const head = [corner, ...things].map((name) => `<th>${escape(name)}</th>`).join("");
-  const cell = (number) => {
-    const strength = written(0.6 * Math.min(1, Math.abs(number)));
-    const style = `padding-left: 0.5rem; background: rgba(${tint}, ${strength})`;
-    return `<td style="${style}">${written(number)}</td>`;
-  };
-  const body = rows.map(
-    (value, at) => `<tr><td>${escape(value)}</td>${table[at].map(cell).join("")}</tr>`,
-  );
+  const numbers = (row) => row.map((number) => cell(number, tint)).join("");
+  const body = rows.map((value, at) => `<tr><td>${escape(value)}</td>${numbers(table[at])}</tr>`);
   return (
     `<table class="table"><thead><tr>${head}</tr></thead>` +
     `<tbody>${body.join("")}</tbody></table>`
   );
+}
+
+// A number, on the more ink the larger it is.
+function cell(number, tint) {
+  const strength = written(0.6 * Math.min(1, Math.abs(number)));
+  const style = `padding-left: 0.5rem; background: rgba(${tint}, ${strength})`;
+  return `<td style="${style}">${written(number)}</td>`;
 }
 
 // The first and the last word of each sentence that has two, small ones apart.
@@ -83,6 +84,95 @@ function corrected(pairs, things, rows, { keep, rate }) {
     table[rows.indexOf(value)][at] += 1;
   }
   return table;
+}
+
+// The tables of a little story, after each sentence, for a setting of three switches. The
+// names of all settings come with the data.
+export function switches(values, data) {
+  const setting = [...values.decay, values.removal, values.rate].join();
+  const heading = data.headings[data.settings.findIndex((each) => each.join() === setting)];
+  const tables = storyTables(values, data);
+  const column = (text, more = "") => `<th${more} scope="col">${text}</th>`;
+  const sentences = data.story.map(
+    ({ says }) => `<th colspan="2" scope="colgroup">${escape(says)}</th>`,
+  );
+  const things = data.story.flatMap(() => data.things.map((name) => column(name)));
+  const body = data.colours.map(
+    (colour, row) =>
+      `<tr><th scope="row">${colour}</th>` +
+      tables.flatMap((table) => table[row].map((number) => cell(number, data.tint))).join("") +
+      "</tr>",
+  );
+  return (
+    `<p><strong>${escape(heading)}</strong></p>` +
+    '<div class="live-wide-table" tabindex="0" role="region" aria-label="The tables">' +
+    `<table class="table"><thead><tr>${column(data.corner, ' rowspan="2"')}` +
+    `${sentences.join("")}</tr><tr>${things.join("")}</tr></thead>` +
+    `<tbody>${body.join("")}</tbody></table></div>`
+  );
+}
+
+// [[a number for each thing] for each colour] after each sentence.
+function storyTables({ decay: [kind, by], removal, rate }, { story, constant, colours }) {
+  let table = colours.map(() => [0, 0]);
+  return story.map(({ key = [0, 0], colour, fades = [1, [1, 1]], rates = 1, spare = [1, 1] }) => {
+    const [all, each] = kind === "constant" ? constant : fades;
+    const left = kind === "none" ? [1, 1] : by === "each key" ? each : [all, all];
+    const most = rate === "none" ? 1 : rates;
+    const share = [0, 1].map((n) => most * (rate === "each key" ? spare[n] : 1));
+    table = table.map((numbers, row) => {
+      const stands = numbers.map((number, n) => number * left[n]);
+      const there = removal ? stands[0] * key[0] + stands[1] * key[1] : 0;
+      const comes = (colour === row ? 1 : 0) - there;
+      return stands.map((number, n) => number + comes * share[n] * key[n]);
+    });
+    return table;
+  });
+}
+
+// The letters of a text that were foretold by what followed its longest ending when that
+// was there before.
+export function endings({ text }, { nothing, words, most, tint }) {
+  const letters = [...text];
+  const lengths = letters.map((letter, place) => {
+    const [said, length] = saidAfter(letters.slice(0, place));
+    return said === letter ? length : 0;
+  });
+  const spans = letters.map((letter, place) => {
+    const strength = (Math.min(8, lengths[place]) * 9) / 100;
+    return `<span style="background: rgba(${tint}, ${strength})">${shown(letter)}</span>`;
+  });
+  const right = lengths.filter((length) => length > 0).length;
+  const on = goesOn(letters, most).replaceAll("\n", "⏎");
+  const found = letters.length ? filled(words, { count: letters.length, right, on }) : nothing;
+  const said = escape(found);
+  return (
+    `<div role="img" aria-label="${said}"><p class="live-words" aria-hidden="true">` +
+    `${spans.join("")}</p></div><p>${said}</p>`
+  );
+}
+
+// [what followed the longest ending of the letters when it was last there, its length]
+function saidAfter(letters) {
+  for (let length = letters.length - 1; length > 0; length -= 1) {
+    for (let at = letters.length - 1 - length; at >= 0; at -= 1) {
+      let same = 0;
+      while (same < length && letters[at + same] === letters[letters.length - length + same])
+        same += 1;
+      if (same === length) return [letters[at + length], length];
+    }
+  }
+  return ["", 0];
+}
+
+function goesOn(letters, most) {
+  const written = [];
+  while (written.length < most) {
+    const [said] = saidAfter([...letters, ...written]);
+    if (!said) break;
+    written.push(said);
+  }
+  return written.join("");
 }
 
 // The characters of a text, tinted by their weights in one channel's average at the end.

@@ -5,6 +5,9 @@ chunks       the form that training uses: pairs inside a chunk, a table between 
 fused        that recurrence compiled, for CPUs and NVIDIA GPUs, with its gradient
 kernels      what is compiled, from `table.cu`, as operators of PyTorch
 derivatives  which derivatives these have, and which they refuse
+members      eighteen published operators as cases of it, a few lines each
+portraits    what is found out about a member by trying it
+suffixes     what RWKV-8 is about: an automaton that knows every piece of a text
 arguments    what no form can read
 model        the skeleton of their trainable models
 """

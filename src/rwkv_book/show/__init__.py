@@ -12,6 +12,8 @@
     calculator  what training costs, with sliders
     chain       one sitting's averages, for a reader's own numbers
     facts       a table that is told a reader's facts, and corrected
+    switches    one member of the family turned into the next
+    endings     what an automaton foretells of a reader's text
 
 This is the only room that imports matplotlib, ipywidgets and IPython.
 """

@@ -1,5 +1,7 @@
 """What is counted is what PyTorch's profiler and paper and pencil find."""
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 from torch.profiler import ProfilerActivity, profile
@@ -47,3 +49,30 @@ def test_the_least_bytes_are_each_array_once(arrays, itemsize, total):
 def test_the_machine_is_as_fast_as_a_machine():
     assert 1e8 < roofline.read_bandwidth(megabytes=8) < 1e13
     assert 1e8 < roofline.peak_flops(size=256) < 1e15
+
+
+class Event:
+    """Of CUDA, in a list of what is queued."""
+
+    def __init__(self, queue):
+        self.queue = queue
+
+    def record(self):
+        self.queue.append("event")
+
+    def synchronize(self):
+        self.queue.append("wait")
+
+    def elapsed_time(self, other):
+        return 3.0
+
+
+def test_a_gpu_has_work_while_python_queues_what_is_timed(monkeypatch):
+    queue = []
+    other = SimpleNamespace(zero_=lambda: queue.append("fill"))
+    monkeypatch.setattr(torch, "empty", lambda *_, **__: other)
+    monkeypatch.setattr(torch.cuda, "Event", lambda enable_timing: Event(queue))
+    found = roofline.one_time(lambda: queue.append("work"), "cuda")
+    assert found == 0.003
+    fills = ["fill"] * roofline.HEAD_START
+    assert queue == [*fills, "event", "work", "event", "wait"]

@@ -1,7 +1,8 @@
 """The compiled operator, held to the four forms, to the formula and to `transformers`.
 
 Every test of numbers runs on the CPU and, where there is one, on an NVIDIA GPU: the
-source is the same. Without a GPU the tests compile it for four kinds of them.
+source is the same. Without a GPU, `test_wkv_on_ptx.py` runs the instructions that it
+becomes.
 """
 
 import subprocess
@@ -44,7 +45,6 @@ from rwkv_book.rwkv4.wkv import (
 )
 
 HALVES = [torch.bfloat16, torch.float16]
-ARCHITECTURES = ["sm_75", "sm_80", "sm_90", "sm_120"]  # T4, A100, H100, RTX 50
 no_gpu = pytest.mark.skipif(
     not torch.cuda.is_available(),
     reason="needs an NVIDIA GPU and a CUDA build of torch",
@@ -513,6 +513,13 @@ def test_a_number_of_chunks_below_one_is_refused():
         wkv_fused(*arguments(17, 1, with_state=False), chunks=0)
 
 
+def test_more_tokens_than_the_sums_can_count_are_refused():
+    """A float stops at 2^24, where adding 1 changes nothing."""
+    many = torch.zeros(1, 1, 1).expand(1, 2**24 + 1, 1)
+    with pytest.raises(ValueError, match=r"most 16777216 tokens.*hand the state on"):
+        wkv_fused(torch.ones(1), torch.ones(1), many, many)
+
+
 # --- PyTorch ------------------------------------------------------------------
 
 
@@ -780,8 +787,7 @@ def test_checkpoints_are_kept_only_when_gradients_are_wanted():
 # --- from a source to kernels -------------------------------------------------
 
 
-FOR_GPUS = [("bfloat16", architecture) for architecture in ARCHITECTURES]
-FOR_GPUS += [("float", "sm_90"), ("float16", "sm_90"), ("double", "sm_90")]
+FOR_GPUS = [("bfloat16", "sm_90"), ("double", "sm_90")]  # more in test_registers.py
 
 
 @pytest.mark.parametrize(("stored", "architecture"), FOR_GPUS)

@@ -44,6 +44,11 @@ def sums_at_once(device):
     return 16 * torch.get_num_threads()
 
 
+def rooms(groups):
+    """How many places there are for what a group of threads keeps: one a worker."""
+    return torch.get_num_threads()
+
+
 @cache
 def library(source, stored):
     """The kernels for one type of keys. RuntimeError where they can't be had."""

@@ -4,7 +4,7 @@ NVRTC is a library that comes with a CUDA build of PyTorch; it needs no C++ comp
 headers and no CUDA toolkit.
 """
 
-from functools import cache
+from functools import cache, lru_cache
 
 import torch
 
@@ -24,11 +24,35 @@ def run_kernel(source, kernel, stored, device, rows, channels, tokens, *argument
     source.check(kernel, arguments)
     core, _ = cuda_packages(source.instead)
     with torch.cuda.device(device):
-        major, minor = torch.cuda.get_device_capability(device)
-        function = load(source, stored, f"sm_{major}{minor}").get_kernel(kernel)
-        stream = core.Stream.from_handle(torch.cuda.current_stream(device).cuda_stream)
-        config = core.LaunchConfig(grid=blocks(rows * channels), block=BLOCK)
-        core.launch(stream, config, function, rows, *map(as_word, arguments))
+        number = torch.cuda.current_device()
+        core.Device(number).set_current()  # a thread may have no context of its own
+        function = load(source, stored, architecture(number))[kernel]
+        queue = stream(number, torch.cuda.current_stream(device).cuda_stream)
+        config = launch_config(blocks(rows * channels))
+        core.launch(queue, config, function, rows, *map(as_word, arguments))
+
+
+@cache
+def architecture(number):
+    """What the kernels of a GPU are compiled for, such as sm_90."""
+    major, minor = torch.cuda.get_device_capability(number)
+    return f"sm_{major}{minor}"
+
+
+@cache
+def stream(number, handle):
+    """cuda.core's name for a stream of PyTorch; making it takes as long as a launch."""
+    import cuda.core
+
+    return cuda.core.Stream.from_handle(handle)
+
+
+@lru_cache(maxsize=256)
+def launch_config(count):
+    """So many small blocks in a row."""
+    import cuda.core
+
+    return cuda.core.LaunchConfig(grid=count, block=BLOCK)
 
 
 def blocks(threads):
@@ -51,11 +75,33 @@ def sums_at_once(device):
     return SUMS_AT_ONCE * torch.cuda.get_device_properties(device).multi_processor_count
 
 
+def rooms(groups):
+    """How many places there are for what a group of threads keeps: one for each."""
+    return groups
+
+
 @cache
 def load(source, stored, architecture):
-    """The kernels for one type of keys and one kind of GPU, sm_75 or newer."""
-    core, _ = cuda_packages(source.instead)
-    return core.ObjectCode.from_cubin(compile_for(source, stored, architecture))
+    """{name: kernel} for one type of keys and one kind of GPU, sm_75 or newer.
+
+    RuntimeError where the driver can't load them, and while a CUDA graph is captured,
+    in which nothing may be loaded.
+    """
+    core, (_, *version) = cuda_packages(source.instead)
+    if torch.cuda.is_current_stream_capturing():
+        raise RuntimeError(
+            "The compiled operator can't be loaded while a CUDA graph is captured: "
+            f"call it once before, forward and backward, or {source.instead}"
+        )
+    code = compile_for(source, stored, architecture)
+    try:
+        module = core.ObjectCode.from_cubin(code)
+        return {name: module.get_kernel(name) for name in source.parameters}
+    except Exception as error:  # cuda.core keeps the names of its errors private
+        raise RuntimeError(
+            f"The driver can't load the operator ({error}): get a driver for CUDA "
+            f"{'.'.join(map(str, version))} or newer, or {source.instead}"
+        ) from error
 
 
 def compile_for(source, stored, architecture):

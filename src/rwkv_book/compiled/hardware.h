@@ -29,7 +29,9 @@ constexpr int FRACTION = SINGLE ? 23 : 52;  // bits of a scalar that are not its
 
 #define DEVICE static __device__ __forceinline__
 #define UNROLL _Pragma("unroll")  // so that a tile is kept in registers
-#define KERNEL(name, ...) extern "C" __global__ void name(index rows, __VA_ARGS__)
+#define WARPS 1  // of a multiprocessor, at least: they share its registers
+#define KERNEL(name, ...)                                                             \
+  extern "C" __global__ void __launch_bounds__(32, WARPS) name(index rows, __VA_ARGS__)
 #define EACH_THREAD                                                                   \
   for (index thread = blockIdx.x * (index)blockDim.x + threadIdx.x;                   \
        thread < rows * vectors(C); thread += gridDim.x * (index)blockDim.x)
@@ -38,7 +40,11 @@ constexpr int LANES = 1;
 using real = scalar;
 using bits = arithmetic<stored>::bits;
 
-DEVICE float exponential(float x) { return __expf(x); }
+DEVICE float exponential(float x) {  // as __expf, but what is below 2^-126 is 0
+  float y;
+  asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x * 1.44269504f));
+  return y;
+}
 DEVICE double exponential(double x) { return exp(x); }
 DEVICE unsigned as_bits(float x) { return __float_as_uint(x); }
 DEVICE unsigned long long as_bits(double x) { return __double_as_longlong(x); }
@@ -127,13 +133,30 @@ DEVICE index vectors(index C) { return (C + LANES - 1) / LANES; }
 DEVICE real load(const bfloat16* from, int lanes) {
   return as_real(load(&from->bits, lanes) << 16);
 }
+#if __CUDA_ARCH__ >= 800  // since then there is an instruction for it
+DEVICE void store(bfloat16* to, real x, int) {
+  asm("cvt.rn.bf16.f32 %0, %1;" : "=h"(to->bits) : "f"((float)x));
+}
+#else
 DEVICE void store(bfloat16* to, real x, int lanes) {
   bits all = as_bits(x), rounded = (all + 0x7fff + (all >> 16 & 1)) >> 16;
   store(&to->bits, x == x ? rounded : 0x7fc0 + bits{}, lanes);
 }
+#endif
 
 // float16 has 5 bits of exponent and 10 of fraction: shifted into a float's place its
-// exponent is 112 too small. Infinities and the small numbers below 2^-14 need care.
+// exponent is 112 too small. Infinities and the small numbers below 2^-14 need care,
+// which every GPU takes by itself.
+#ifdef __CUDACC__
+DEVICE real load(const float16* from, int) {
+  float x;
+  asm("cvt.f32.f16 %0, %1;" : "=f"(x) : "h"(from->bits));
+  return x;
+}
+DEVICE void store(float16* to, real x, int) {
+  asm("cvt.rn.f16.f32 %0, %1;" : "=h"(to->bits) : "f"((float)x));
+}
+#else
 DEVICE real load(const float16* from, int lanes) {
   bits all = load(&from->bits, lanes), size = (all & 0x7fff) << 13;
   bits x = as_bits(as_real(size) * as_real(bits{} + (239 << 23)));  // by 2^112
@@ -147,3 +170,4 @@ DEVICE void store(float16* to, real x, int lanes) {
   bits y = size < (113 << 23) ? small : normal < largest ? normal : largest;
   store(&to->bits, (x == x ? y : bits{} + 0x7e00) | (all >> 16 & 0x8000), lanes);
 }
+#endif

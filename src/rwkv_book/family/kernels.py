@@ -110,7 +110,7 @@ def backward(
     tokens = log_decay, receptance, key, remove, replace, grad_out, grad_after
     run("backward_rows", value.shape[-1], *tokens, by_value, by_found, by_state)
     batch, length, heads, keys = key.shape
-    rooms = batch * heads if key.is_cuda else torch.get_num_threads()
+    rooms = BACKENDS[key.device.type].rooms(batch * heads)
     kept = state.new_empty(rooms, -(-length // TILE), value.shape[-1], keys)
     by_keys = by_decay, by_receptance, by_key, by_remove, by_replace
     known = *given, found, grad_out, grad_after, by_found

@@ -20,12 +20,19 @@ def wkv_fused(
     and O(T / 16) memory beside the arguments when gradients are wanted. The same
     call gives the same bits. `chunks` is into how many parts time is cut: they run at
     the same time, and cost a second reading of the keys. None takes as many as keep the
-    machine busy. `source` is what `from_source` fills in. ValueError where an argument
+    machine busy. Sums in float32 count 2^24 tokens at most. Before a CUDA graph is
+    captured, it has to run once, forward and backward. `source` is what `from_source` fills in. ValueError where an argument
     is wrong, RuntimeError without compiler, NotImplementedError for derivatives other
     than gradients.
     """
     check_arguments(decay_rate, bonus, key, value, state)
     check_types_and_devices(decay_rate, bonus, key, value, state)
+    longest = 2 / torch.finfo(sums_type(key.dtype)).eps
+    if key.shape[1] > longest:
+        raise ValueError(
+            f"key must have at most {longest:.0f} tokens, which its sums can count, "
+            f"got {key.shape[1]}: cut it, and hand the state on"
+        )
     if chunks is not None and chunks < 1:
         raise ValueError(f"chunks must be at least 1, got {chunks}")
     sums = sums_type(key.dtype)

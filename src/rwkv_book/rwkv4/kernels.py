@@ -183,10 +183,16 @@ def add_gradients_of_the_scale(
     by_scale = by_num * num + by_den * den  # (B,C), of exp(-scale) in num and den
     grad_decay_rate += (age * by_scale).sum(0)
     rest = by_log_scale - by_scale
-    token = grad_key.shape[1] - 1 - age.long()
+    batch, length, channels = grad_key.shape
+    token = length - 1 - age.long()
     first = token < 0
     to_token = rest.masked_fill(first, 0).to(grad_key.dtype)
-    grad_key.scatter_add_(1, token.clamp(min=0)[:, None], to_token[:, None])
+    sequence = torch.arange(batch, device=token.device)[:, None]
+    channel = torch.arange(channels, device=token.device)
+    place = (sequence * length + token.clamp(min=0)) * channels + channel
+    # On one axis: on more, the deterministic form copies from the host, which no CUDA
+    # graph can hold.
+    grad_key.view(-1).scatter_add_(0, place.view(-1), to_token.view(-1))
     grad_state[:, 2] += rest.masked_fill(~first, 0)
 
 

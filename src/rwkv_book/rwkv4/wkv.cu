@@ -9,6 +9,8 @@
 // key, value, out and their gradients are `stored`; all sums are `real`, in memory `scalar`.
 
 constexpr int TILE = 16;
+#undef WARPS
+#define WARPS (SINGLE ? 12 : 8)  // as many as `compiled/gpu.py` gives one: 384 sums
 
 // ---------------------------------------------------------------- sums over tokens
 
@@ -62,13 +64,15 @@ DEVICE Place place(index thread, index chunks, index C) {
   return {row / chunks, row % chunks, channel, (int)least(LANES, C - channel)};
 }
 
-// Up to TILE rows at once, so that no read waits for the one before. The tile that comes
-// next, `next` numbers further on, is asked for already.
+// Up to TILE rows at once, so that no read waits for the one before. A GPU, which would
+// wait at every branch, reads the last row again. The tile that comes next, `next` numbers
+// further on, is asked for already.
 DEVICE void load(real (&tile)[TILE], const stored* from, index C, int rows, int lanes,
                  index next) {
-  UNROLL for (int i = 0; i < TILE; i++) if (i < rows) {
-    tile[i] = load(from + i * C, lanes);
-    prefetch(from + i * C + next);
+  UNROLL for (int i = 0; i < TILE; i++) if (LANES == 1 || i < rows) {
+    const stored* row = from + (i < rows ? i : rows - 1) * C;
+    tile[i] = load(row, lanes);
+    prefetch(row + next);
   }
 }
 

@@ -1,0 +1,177 @@
+// A machine that runs PTX, one thread after the other, and looks at every access.
+//
+// What our kernels don't have, it does not need: no thread waits for another one, so they
+// may run in any order, and a byte that one writes may not be touched by another.
+
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
+#include <cstdio>
+#include <cstring>
+#include <vector>
+
+union Register {
+  uint8_t u8; uint16_t u16; uint32_t u32; uint64_t u64;
+  int16_t s16; int32_t s32; int64_t s64; float f32; double f64;
+};
+struct Instruction { int64_t number; int32_t code, guard, d, a, b, c, line; };
+struct Fault { char kind; uint64_t where; };  // kinds: FAULTS in machine.py
+
+[[noreturn]] static void stop(char kind, uint64_t where) { throw Fault{kind, where}; }
+
+// The arrays that a kernel was given, and which thread, counted from 1, was at each byte.
+struct Array { uint64_t begin, end; std::vector<uint32_t> writer, reader; };
+constexpr uint32_t MANY = ~0u;
+
+struct Global {
+  std::vector<Array> arrays;
+  uint32_t thread;
+
+  Array& array_of(uint64_t at, size_t size) {
+    if (at % size) stop('A', at);
+    for (Array& x : arrays) if (at >= x.begin && at + size <= x.end) return x;
+    stop('O', at);
+  }
+  template <class T> void load(uint64_t at, T& to, bool constant = false) {
+    Array& x = array_of(at, sizeof(T));
+    if (!x.writer.empty()) for (uint64_t i = at - x.begin; i < at - x.begin + sizeof(T); i++) {
+      if (x.writer[i] && constant) stop('C', at);
+      if (x.writer[i] && x.writer[i] != thread) stop('R', at);
+      x.reader[i] = x.reader[i] == 0 || x.reader[i] == thread ? thread : MANY;
+    }
+    memcpy(&to, (const void*)at, sizeof to);
+  }
+  template <class T> void load_constant(uint64_t at, T& to) { load(at, to, true); }
+  template <class T> void store(uint64_t at, T from) {
+    Array& x = array_of(at, sizeof(T));
+    if (!x.writer.empty()) for (uint64_t i = at - x.begin; i < at - x.begin + sizeof(T); i++) {
+      if (x.writer[i] && x.writer[i] != thread) stop('W', at);
+      if (x.reader[i] && x.reader[i] != thread) stop('R', at);
+      x.writer[i] = thread;
+    }
+    memcpy((void*)at, &from, sizeof from);
+  }
+};
+
+// A thread's own memory.
+struct Local {
+  std::vector<uint8_t> bytes, written;
+  static constexpr uint64_t BEGIN = 1ull << 60;
+
+  uint64_t place(uint64_t at, size_t size) {
+    if (at % size) stop('A', at);
+    if (at < BEGIN || at + size > BEGIN + bytes.size()) stop('O', at);
+    return at - BEGIN;
+  }
+  template <class T> void load(uint64_t at, T& to) {
+    uint64_t i = place(at, sizeof(T));
+    for (size_t j = 0; j < sizeof(T); j++) if (!written[i + j]) stop('U', at);
+    memcpy(&to, &bytes[i], sizeof to);
+  }
+  template <class T> void store(uint64_t at, T from) {
+    uint64_t i = place(at, sizeof(T));
+    memset(&written[i], 1, sizeof(T));
+    memcpy(&bytes[i], &from, sizeof from);
+  }
+};
+
+// What an approximate instruction may give: up to `units` of the last place beside the
+// nearest number, always the same for the same operands. worst = 0: the nearest one.
+static int worst = 0;
+static float about(float x, int units, uint32_t operands) {
+  if (!worst || !std::isfinite(x) || x == 0) return x;
+  uint32_t mixed = operands * 2654435761u;
+  mixed = (mixed ^ mixed >> 15) * 2246822519u;
+  int32_t off = (int32_t)((mixed ^ mixed >> 13) % (2 * units + 1)) - units, size;
+  memcpy(&size, &x, sizeof x);
+  int32_t sign = size & 0x80000000;
+  size = std::clamp((size & 0x7fffffff) + off, 0, 0x7f7fffff) | sign;
+  memcpy(&x, &size, sizeof x);
+  return x;
+}
+static float flushed(float x) { return std::fabs(x) < 0x1p-126f ? std::copysign(0.f, x) : x; }
+static uint16_t as_bfloat16(float x) {
+  uint32_t bits;
+  memcpy(&bits, &x, sizeof x);
+  return std::isnan(x) ? 0x7fff : (bits + 0x7fff + (bits >> 16 & 1)) >> 16;
+}
+static uint16_t as_float16(float x) {
+  float size = std::fabs(x);
+  int sign = std::signbit(x) << 15, exponent = size < 0x1p-14f ? -14 : std::ilogb(size);
+  if (std::isnan(x)) return 0x7fff;
+  if (size >= 65520) return sign | 0x7c00;
+  int steps = (int)std::nearbyint(std::ldexp(size, 10 - exponent));  // 1024 and more, or small
+  return sign | (((exponent + 14) << 10) + steps);
+}
+static float from_float16(uint16_t x) {
+  int exponent = x >> 10 & 31, fraction = x & 1023;
+  float size = exponent == 31 ? fraction ? NAN : INFINITY
+             : exponent ? std::ldexp(1024.f + fraction, exponent - 25)
+             : std::ldexp((float)fraction, -24);
+  return x >> 15 ? -size : size;
+}
+
+static Global global;
+static Local local;
+
+struct Program {
+  const Instruction* instructions;
+  const uint64_t* registers;
+  const uint8_t* given;
+  int64_t count, size, bytes;
+};
+
+static int64_t now;  // the instruction that is being done
+static int64_t reading;
+
+static void run_thread(const Program& program, std::vector<Register>& file,
+                       std::vector<uint8_t>& written, int64_t patience) {
+  auto read = [&](int place) -> Register& {
+    if (!written[place]) reading = place, stop('U', 0);
+    return file[place];
+  };
+  for (int64_t next = 0; ; ) {
+    if (--patience < 0) stop('E', 0);
+    const Instruction& x = program.instructions[now = next++];
+    if (x.guard && (read(std::abs(x.guard) - 1).u8 != 0) != (x.guard > 0)) continue;
+    const int64_t number = x.number;
+    Register d = file[x.d];
+    switch (x.code) {
+      /* INSTRUCTIONS */
+    }
+    file[x.d] = d;
+    written[x.d] = true;
+  }
+}
+
+// Runs the threads in the order given. 0, or the kind of a fault: then `found` is its
+// line, its thread, and where in memory, or which register.
+extern "C" int run(const Program* program, const uint64_t* arrays, int64_t count,
+                   const uint64_t* threads, int64_t many, uint32_t block, uint32_t grid,
+                   int units, int watch, int64_t patience, uint64_t* found) {
+  worst = units;
+  global.arrays.clear();
+  for (int64_t i = 0; i < count; i++) {
+    Array x{arrays[2 * i], arrays[2 * i] + arrays[2 * i + 1], {}, {}};
+    if (watch) x.writer.resize(x.end - x.begin), x.reader.resize(x.end - x.begin);
+    global.arrays.push_back(x);
+  }
+  std::vector<Register> file(program->size);
+  std::vector<uint8_t> written(program->size);
+  for (int64_t i = 0; i < many; i++) {
+    memcpy(file.data(), program->registers, program->size * sizeof(Register));
+    memcpy(written.data(), program->given, program->size);
+    local.bytes.assign(program->bytes, 0), local.written.assign(program->bytes, 0);
+    global.thread = i + 1;
+    const uint64_t told[] = {threads[i] % block, block, threads[i] / block, grid};
+    for (int j = 0; j < 4; j++) file[j].u64 = told[j];
+    try {
+      run_thread(*program, file, written, patience);
+    } catch (Fault fault) {
+      found[0] = program->instructions[now].line, found[1] = threads[i];
+      found[2] = fault.kind == 'U' && !fault.where ? reading : fault.where;
+      return fault.kind;
+    }
+  }
+  return 0;
+}

@@ -1,0 +1,265 @@
+"""The instructions that a GPU gets for `wkv.cu`, run without one.
+
+`gpu.run_kernel` and cuda.core launch them as they would there. What the machine looks
+for in every launch, it would find: three faults are put into the text to see it.
+"""
+
+import math
+import mmap
+from functools import partial
+
+import numpy as np
+import pytest
+import torch
+from helpers.ptx import device, machine
+from helpers.ptx.device import on_ptx
+from helpers.ptx.nvrtc import ptx
+from helpers.ptx.program import programs
+from helpers.wkv import LARGE, assert_near, with_large
+
+from rwkv_book.compiled.source import replaced
+from rwkv_book.rwkv4 import fused, kernels
+from rwkv_book.rwkv4.fused import from_source, wkv_fused
+from rwkv_book.rwkv4.kernels import SOURCE, STORED
+from rwkv_book.rwkv4.wkv import WkvState, wkv_attention
+
+pytestmark = device.pytestmark
+# Of the largest number of a tensor: what is stored, and what is a sum.
+ERRORS = {
+    torch.float32: (5e-6, 5e-6),
+    torch.float64: (1e-12, 1e-12),
+    torch.bfloat16: (4e-3, 5e-6),
+    torch.float16: (6e-4, 5e-6),
+}
+MAP_NORESERVE = 0x4000  # of Linux, where NVRTC is; Python 3.11 has no name for it
+AT_LARGE_KEYS = 1e-5  # at logits near 900 a float has four decimals
+
+
+@pytest.fixture(autouse=True)
+def poisoned_memory():
+    """Memory that nobody wrote to reads as NaN, so that it can't pass for a result."""
+    torch.use_deterministic_algorithms(True)
+    yield
+    torch.use_deterministic_algorithms(False)
+
+
+def arguments(dtype, scale=1, shape=(2, 37, 33), seed=0):
+    """Seven tensors: no length is a multiple of a tile, no width one of a block."""
+    generator = torch.Generator().manual_seed(seed)
+    normal = partial(torch.randn, generator=generator)
+    batch, _, channels = shape
+    sums, state = fused.sums_type(dtype), (batch, channels)
+    vectors = [normal(channels).exp(), normal(channels)]
+    tokens = [scale * normal(shape), normal(shape)]
+    first = [normal(state), normal(state).exp(), scale * normal(state)]
+    return [
+        *(tensor.to(sums) for tensor in vectors),
+        *(tensor.to(dtype) for tensor in tokens),
+        *(tensor.to(sums) for tensor in first),
+    ]
+
+
+def everything(form, tensors):
+    """(what is stored, sums): outputs, and gradients of a sum with random weights."""
+    leaves = [tensor.detach().requires_grad_() for tensor in tensors]
+    state = WkvState(*leaves[4:]) if len(leaves) > 4 else None
+    out, after = form(*leaves[:4], state)
+    generator = torch.Generator().manual_seed(1)
+    results = out, after.average(), after.den.log() + after.log_scale
+    weights = [torch.randn(x.shape, generator=generator).bfloat16() for x in results]
+    pairs = zip(weights, results, strict=True)
+    loss = sum((w.to(x) * x).double().sum() for w, x in pairs)
+    w, u, k, v, *others = torch.autograd.grad(loss, leaves, materialize_grads=True)
+    sums = [x.detach() for x in (*results[1:], w, u, *others)]
+    return [out.detach(), k, v], sums
+
+
+def assert_right(found, tensors, stored_error, sums_error):
+    exact = [tensor.double() for tensor in tensors]
+    wanted = everything(wkv_attention, exact)
+    for ours, theirs, error in zip(
+        found, wanted, (stored_error, sums_error), strict=True
+    ):
+        for one, other in zip(ours, theirs, strict=True):
+            assert_near(one, other, error)
+
+
+@pytest.mark.parametrize("scale", [1, 300])
+@pytest.mark.parametrize("chunks", [1, 3])
+@pytest.mark.parametrize("dtype", ERRORS, ids=str)
+def test_values_and_gradients_are_those_of_attention(dtype, chunks, scale):
+    tensors = arguments(dtype, scale)
+    with on_ptx() as driver:
+        found = everything(partial(wkv_fused, chunks=chunks), tensors)
+    names = {launched.kernel for launched in driver.launched}
+    assert names == (set(SOURCE.parameters) if chunks > 1 else {"forward", "backward"})
+    stored, sums = ERRORS[dtype]
+    if scale > 1 and dtype != torch.float64:
+        stored, sums = max(stored, AT_LARGE_KEYS), AT_LARGE_KEYS
+    assert_right(found, tensors, stored, sums)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
+@pytest.mark.parametrize("shape", [(1, 1, 1), (1, 16, 32), (3, 17, 5)], ids=str)
+def test_so_are_those_of_other_shapes(shape, dtype):
+    tensors = arguments(dtype, shape=shape)[:4]
+    with on_ptx():
+        found = everything(wkv_fused, tensors)
+    assert_right(found, tensors, *ERRORS[dtype])
+
+
+@pytest.mark.parametrize("large", LARGE)
+def test_nothing_overflows(large):
+    tensors = [tensor.float() for tensor in with_large(large)]
+    with on_ptx():
+        found = everything(partial(wkv_fused, chunks=2), tensors)
+    assert_right(found, tensors, 1e-2, 1e-2)
+
+
+def test_the_oldest_gpus_store_bfloat16_as_well():
+    """Those without an instruction for it."""
+    tensors = arguments(torch.bfloat16)
+    with on_ptx("sm_75"):
+        found = everything(partial(wkv_fused, chunks=3), tensors)
+    assert_right(found, tensors, *ERRORS[torch.bfloat16])
+
+
+def test_no_bit_depends_on_the_order_of_threads_or_the_number_of_blocks():
+    tensors, found = arguments(torch.float32), []
+    orders = [None, np.arange(2**14), np.arange(2**14)[::-1]]
+    for order in orders:
+        with on_ptx() as driver:
+            run = driver.run
+
+            def in_order(program, words, grid, block, order=order, run=run):
+                if order is None:
+                    run(program, words, 1, block)  # one block does the work of all
+                else:
+                    threads = order[order < grid * block]
+                    run(program, words, grid, block, threads=threads)
+
+            driver.run = in_order
+            stored, sums = everything(partial(wkv_fused, chunks=3), tensors)
+            found.append([*stored, *sums])
+            driver.run = run
+    for other in found[1:]:
+        assert all(map(torch.equal, found[0], other))
+
+
+def test_arrays_may_begin_anywhere():
+    """A view of one number less: aligned to 2 bytes, and to nothing else."""
+    tensors = arguments(torch.bfloat16)
+    with on_ptx():
+        wanted = everything(wkv_fused, tensors)
+        for i in (2, 3):
+            one = torch.full((1,), torch.nan).bfloat16()
+            beside = torch.cat([one, tensors[i].flatten()])
+            tensors[i] = beside[1:].view(tensors[i].shape)
+            assert tensors[i].data_ptr() % 4 and tensors[i].is_contiguous()
+        found = everything(wkv_fused, tensors)
+    for ours, theirs in zip(found, wanted, strict=True):
+        assert all(map(torch.equal, ours, theirs))
+
+
+FAULTS = {
+    "off by one": (
+        "least(TILE, end - t);\n      real k[TILE], v[TILE];",
+        "least(TILE, end - t) + 1;\n      real k[TILE], v[TILE];",
+        "outside of every array|another thread",
+    ),
+    "a missing clamp": (
+        "index begin = at.chunk * chunk, end = least(T, begin + chunk);\n    Sums sums",
+        "index begin = at.chunk * chunk, end = begin + chunk;\n    Sums sums",
+        "outside of every array|another thread",
+    ),
+    "a race": (
+        "if (end == T) store(leaving",
+        "store(leaving",
+        "another thread",
+    ),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_fault_in_the_text_is_caught(fault):
+    """What would pass on many a GPU, whose memory goes on behind an array."""
+    old, new, sentence = FAULTS[fault]
+    form = from_source(replaced(SOURCE.text, old, new))
+    tensors = arguments(torch.float32)[:4]
+    with pytest.raises(machine.Fault, match=sentence), on_ptx() as driver:
+        with pytest.raises(Exception, match="STAND_IN"):
+            form(*tensors, chunks=3)
+        assert driver.fault
+
+
+def test_places_beyond_four_billion_numbers_are_found():
+    """The last threads of a large text, beside those of a small one, bit by bit.
+
+    Its memory is promised by the system, and never asked for but where they are.
+    """
+    channels = 2**27 + 1
+    large, small = (
+        last_text(*size) for size in ((16, channels, channels - 5), (2, 5, 0))
+    )
+    for one, other in zip(large, small, strict=True):
+        assert np.array_equal(one, other) and other.any()
+    assert 16 * 40 * channels > 2**32
+
+
+def last_text(batch, channels, first, length=40, chunks=3, chunk=16):
+    """What all kernels write for 5 channels, from `first` on, of the last text."""
+    rng, columns = np.random.default_rng(0), slice(first, first + 5)
+    tiles, parts = -(-length // kernels.tile(SOURCE.name)), batch * chunks
+    rows = {"w": 1, "u": 1, "first": 4 * batch, "entering": 4 * parts}
+    rows |= {"leaving": 4 * batch, "checkpoints": 4 * batch * tiles}
+    rows |= {"adjoint": 4 * batch, "adjoints": 4 * parts, "by_w": parts, "by_u": parts}
+    rows |= {"by_state": 4 * batch}
+    given, made = ("k", "v", "g"), ("out", "by_k", "by_v")
+    arrays = {name: promised((count, channels), "f4") for name, count in rows.items()}
+    tokens = batch * length
+    for name in (*given, *made):
+        arrays[name] = promised((tokens, channels), "u2")
+    for name in ("w", "u"):
+        arrays[name][0, columns] = rng.random(5)
+    for name in given:
+        numbers = rng.standard_normal((length, 5), "f4").view("u4") >> 16
+        arrays[name][tokens - length :, columns] = numbers
+    arrays["first"][4 * batch - 4 : 4 * batch - 1, columns] = 0.5 + rng.random((3, 5))
+    arrays["adjoint"][4 * batch - 2, columns] = -np.inf
+    text = programs(ptx(SOURCE.whole, "bfloat16", "sm_90").decode())
+    memory = [(x.ctypes.data, x.nbytes) for x in arrays.values()]
+
+    def run(kernel, with_threads, *names):
+        sums = batch * with_threads
+        begin = (sums - with_threads) * channels + first
+        rows = begin + channels * np.arange(with_threads)
+        threads = (rows[:, None] + np.arange(5)).flatten()
+        words = [arrays[x].ctypes.data if isinstance(x, str) else x for x in names]
+        words = [sums, length, channels, chunks, chunk, arrays["w"].ctypes.data, *words]
+        grid = -(-sums * channels // 32)
+        options = {"threads": threads, "units": False, "watch": False}
+        machine.run(text[kernel], words, grid, 32, memory, **options)
+
+    run("sum_chunks", chunks - 1, "k", "v", "entering")
+    run("scan_chunks", 1, "first", "entering", 0)
+    run("forward", chunks, "u", "k", "v", "entering", "out", "leaving", "checkpoints")
+    inputs = "u", "k", "v", "checkpoints", "g"
+    run("sum_adjoints", chunks - 1, *inputs, "adjoints")
+    run("scan_chunks", 1, "adjoint", "adjoints", 1)
+    found = "by_w", "by_u", "by_k", "by_v", "by_state"
+    run("backward", chunks, *inputs, "adjoints", *found)
+    last = {name: length for name in made} | {"leaving": 4, "by_state": 3}
+    last |= {"by_w": chunks, "by_u": chunks}
+    return [arrays[name][-count:, columns].copy() for name, count in last.items()]
+
+
+def promised(shape, kind):
+    """An array of zeros, of which there is memory where something is written."""
+    kind = np.dtype(kind)
+    flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | MAP_NORESERVE
+    memory = mmap.mmap(-1, math.prod(shape) * kind.itemsize, flags)
+    return np.frombuffer(memory, kind).reshape(shape)
+
+
+def test_every_type_has_an_error():
+    assert set(ERRORS) == set(STORED)

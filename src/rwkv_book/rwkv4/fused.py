@@ -21,9 +21,9 @@ def wkv_fused(
     call gives the same bits. `chunks` is into how many parts time is cut: they run at
     the same time, and cost a second reading of the keys. None takes as many as keep the
     machine busy. Sums in float32 count 2^24 tokens at most. Before a CUDA graph is
-    captured, it has to run once, forward and backward. `source` is what `from_source` fills in. ValueError where an argument
-    is wrong, RuntimeError without compiler, NotImplementedError for derivatives other
-    than gradients.
+    captured, it has to run once, forward and backward. `source` is what `from_source`
+    fills in. ValueError where an argument is wrong, RuntimeError without compiler,
+    NotImplementedError for derivatives other than gradients.
     """
     check_arguments(decay_rate, bonus, key, value, state)
     check_types_and_devices(decay_rate, bonus, key, value, state)

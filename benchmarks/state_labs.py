@@ -6,7 +6,7 @@ The networks of `rwkv_book.labs.bench` learn the tasks of `rwkv_book.labs.tasks`
 parameters equal within 5 %, the same texts in the same order for seeds of one number,
 one optimizer and schedule, a fixed number of steps. Each network gets, for each task,
 the learning rate with which it does best for seed 0 on texts of the sizes of training;
-while that is the lowest or the highest of those tried, more are tried, up to five in
+while that is the lowest or the highest of those tried, more are tried, up to four in
 all: where every rate does nothing but guess, none is best, and the row says so. Then it
 is trained with other seeds, and all are tested at sizes far beyond those of training.
 
@@ -34,7 +34,7 @@ from rwkv_book.labs.tasks import BATCH_TOKENS, TEST_SEED, TESTED_TEXTS, tasks
 from rwkv_book.rwkv4.fused import wkv_fused
 
 RATES = (3e-3, 9e-3)
-MOST_RATES = 5
+MOST_RATES = 4
 SEEDS = 3
 TINY = {
     "overwriting": ("RWKV-4", "RWKV-6", "RWKV-7"),

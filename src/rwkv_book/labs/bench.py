@@ -223,6 +223,22 @@ def run(name, task, rate, seed, steps=None, **forms):
     }
 
 
+def chosen(rows, task, name):
+    """The rows of a record that count: one network on one task, each of its seeds at
+    the learning rate that suits it."""
+    wanted = (task.name, name, True)
+    return [row for row in rows if (row["task"], row["name"], row["best"]) == wanted]
+
+
+def shares(rows, task, name, when="accuracy"):
+    """What a record says of one network: accuracies (seeds, sizes), a list of lists.
+
+    `when` is "accuracy" or "untrained"; the sizes are `task.tested`.
+    """
+    found = [row[when] for row in chosen(rows, task, name)]
+    return [[row[str(size)] for size in task.tested] for row in found]
+
+
 def file_of(name, task):
     """Where the file of a contender that is shipped lies."""
     folder = Path(files("rwkv_book") / "models" / "labs")

@@ -214,11 +214,11 @@ def tasks():
                 chance=lambda writes: 1 / VALUES,
                 trained=(16, 24, 32, 48),
                 tested=(16, 32, 64, 128, 256),
-                steps=600,
+                steps=500,
                 counted=KEYS,
             ),
-            tracking("parity", ((0, 1), (1, 0)), steps=400),
-            tracking("cups-3", cup_moves(3), steps=600),
+            tracking("parity", ((0, 1), (1, 0)), steps=300),
+            tracking("cups-3", cup_moves(3), steps=400),
             Task(
                 "recall",
                 "pairs",
@@ -228,7 +228,7 @@ def tasks():
                 chance=lambda pairs: 1 / pairs,
                 trained=(4, 8, 16, 32),
                 tested=(4, 8, 16, 32, 48, 64),
-                steps=1000,
+                steps=800,
             ),
             Task(
                 "needle",
@@ -239,7 +239,7 @@ def tasks():
                 chance=lambda length: 1 / NAMES,
                 trained=(16, 32, 64),
                 tested=(16, 64, 128, 256, 512, 1024),
-                steps=400,
+                steps=250,
                 counted=1,
             ),
             Task(

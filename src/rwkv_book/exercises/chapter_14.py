@@ -22,7 +22,7 @@ pose(
             0.125: "The size is right. But each 1 turns the sign, too.",
             -0.5: "That is after one 1: two more follow.",
             0.25: "That is after two of them: one more follows.",
-            3.375: "That is 1.5 to the third power: it is what is taken out. What stays "
+            3.375: "That is 1.5 to the third power: what is taken out. What stays "
             "is the rest.",
             0.0625: "That is four times: the 0 changes nothing.",
             -1: "That is a rate of 2.",

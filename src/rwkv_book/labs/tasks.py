@@ -54,12 +54,14 @@ class Task:
     tested: tuple
     steps: int
     counted: int = 0
+    batch_tokens: int = BATCH_TOKENS
 
     def batch(self, generator):
-        """A batch for training: one of its sizes, about BATCH_TOKENS tokens."""
+        """A batch for training: one of its sizes, about `batch_tokens` tokens."""
         which = torch.randint(len(self.trained), (1,), generator=generator).item()
         size = self.trained[which]
-        return self.draw(max(1, BATCH_TOKENS // self.tokens(size)), size, generator)
+        count = max(1, self.batch_tokens // self.tokens(size))
+        return self.draw(count, size, generator)
 
     def test(self, size, texts=TESTED_TEXTS, seed=TEST_SEED):
         """The test texts of a size: the same ones every time."""

@@ -9,6 +9,7 @@ the learning rate with which it does best for seed 0 on texts of the sizes of tr
 while that is the lowest or the highest of those tried, more are tried, up to four in
 all: where every rate does nothing but guess, none is best, and the row says so. Then it
 is trained with other seeds, and all are tested at sizes far beyond those of training.
+One seed of what may only need time is trained for longer, beside the comparison.
 
 Every run is a line of a file in runs/, so that a command that was interrupted goes on
 after the last of them. The record has those tasks for which all runs are there.
@@ -36,6 +37,7 @@ from rwkv_book.rwkv4.fused import wkv_fused
 RATES = (3e-3, 9e-3)
 MOST_RATES = 4
 SEEDS = 3
+LONGER = {("overwriting", "attention"): 4}  # times the steps, for what needs time
 TINY = {
     "overwriting": ("RWKV-4", "RWKV-6", "RWKV-7"),
     "parity": ("LSTM", "attention", "RWKV-7", "RWKV-7 twice"),
@@ -96,6 +98,17 @@ def compare(made, task, name):
         {**each, "best": each["learning_rate"] == best, "interior": interior}
         for each in rows
     ]
+
+
+def longer(made, task, rows):
+    """A row of seed 0 for each network in LONGER, at the rate that suits it."""
+    for (label, name), times in LONGER.items():
+        if label != task.name:
+            continue
+        rate = bench.chosen(rows, task, name)[0]["learning_rate"]
+        arm = {"task": label, "name": name, "steps": times * task.steps}
+        row = made.row({**arm, "learning_rate": rate, "seed": pieces.TUNING_SEED})
+        yield {**row, "best": False, "interior": False}
 
 
 def tune(made, arm):
@@ -183,7 +196,7 @@ def main():
         task = tasks()[label]
         found = [each for name in bench.NAMES for each in compare(made, task, name)]
         print_task(task, found)
-        rows += found
+        rows += [*found, *longer(made, task, found)]
     measure.record("state-labs", "cpu", rows, command=COMMAND, tasks=wanted)
     if chosen.ship:
         ship(rows)

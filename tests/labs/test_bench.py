@@ -215,6 +215,17 @@ def test_a_network_that_only_guesses_is_tried_a_few_times(small_bench, monkeypat
     assert not any(row["interior"] for row in rows)
 
 
+def test_what_may_need_time_is_trained_for_longer(small_bench, monkeypatch):
+    monkeypatch.setattr(state_labs, "LONGER", {("parity", "LSTM"): 3})
+    monkeypatch.setattr(state_labs, "row", lambda job: {"loss": job["learning_rate"]})
+    made = state_labs.made_pieces()
+    rows = state_labs.compare(made, SMALL, "LSTM")
+    (row,) = state_labs.longer(made, SMALL, rows)
+    assert row["steps"] == 3 * SMALL.steps
+    assert row["learning_rate"] == min(each["learning_rate"] for each in rows)
+    assert not row["best"]
+
+
 def test_a_run_is_kept_goes_on_and_is_shipped(small_bench, monkeypatch, capsys):
     monkeypatch.setattr(state_labs, "SHIPPED", (("parity", "RWKV-7 twice"),))
     made = state_labs.made_pieces()
@@ -251,7 +262,12 @@ def test_every_rate_of_the_record_is_the_best_of_those_tried():
     rows = record()["rows"]
     for label in record()["tasks"]:
         for name in bench.NAMES:
-            mine = [row for row in rows if (row["task"], row["name"]) == (label, name)]
+            wanted = (label, name, tasks()[label].steps)
+            mine = [
+                row
+                for row in rows
+                if (row["task"], row["name"], row["steps"]) == wanted
+            ]
             tried = {
                 row["learning_rate"]: row["loss"] for row in mine if not row["seed"]
             }

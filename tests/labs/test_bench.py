@@ -240,6 +240,17 @@ def test_a_run_is_kept_goes_on_and_is_shipped(small_bench, monkeypatch, capsys):
     assert json.loads(known["run"])["steps"] == SMALL.steps
 
 
+def test_speed_counts_all_tokens_of_all_steps(monkeypatch):
+    """Were a round one second, it would be the tokens of a step times the steps."""
+    monkeypatch.setattr(
+        state_labs.measure,
+        "time_in_rounds",
+        lambda jobs, rounds: {name: [1.0] * rounds for name in jobs},
+    )
+    found = state_labs.speeds(SMALL, steps=3)
+    assert found == dict.fromkeys(bench.NAMES, 3 * 2048)
+
+
 def record():
     return results.of("state-labs")[-1]
 

@@ -18,7 +18,6 @@ large (a standard deviation of 1), since these runs are short.
 """
 
 import math
-import time
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
@@ -199,14 +198,10 @@ def run(name, task, rate, seed, steps=None, **forms):
     """Train one contender: the network, and what a record keeps of it, a dictionary."""
     network = build(name, task, seed, **forms)
     untrained = by_size(network, task)
-    began, tokens = time.perf_counter(), 0
-    generator = torch.Generator().manual_seed(seed)
     try:
         losses = list(fit(network, task, rate, seed, steps))
     except ArithmeticError:
         losses = []
-    seconds = time.perf_counter() - began
-    tokens = sum(task.batch(generator)[0].numel() for _ in losses)
     every = max(1, len(losses) // 20)
     return network, {
         "loss": round(choice_loss(network, task), 5) if losses else math.inf,
@@ -218,8 +213,6 @@ def run(name, task, rate, seed, steps=None, **forms):
         ],
         "every": every,
         "parameters": parameters(network),
-        "seconds": round(seconds, 2),
-        "tokens_per_second": round(tokens / seconds),
     }
 
 

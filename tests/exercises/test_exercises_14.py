@@ -75,11 +75,12 @@ ANSWERS = [
     ),
     *of(
         "14.5",
-        (35, "Right. After 35 ones"),
-        (34, "One more"),
-        (70, "compare with its root"),
-        (72, "Half of it"),
-        (3, "until the size is below"),
+        (244, "Right. After 244 tokens"),
+        (243, "One more"),
+        (487, "squares it first"),
+        (122, "once, not twice"),
+        (132, "a growth of 1.4"),
+        (3, "until you pass the root"),
     ),
 ]
 

@@ -148,25 +148,26 @@ def a_turn_by_a_third(answer):
     )
 
 
-FAINT = math.ceil(math.log(math.sqrt(64e-5)) / math.log(0.9))
+LARGEST = (2 - 2**-23) * 2.0**127  # of float32
+TOO_LARGE = math.ceil(math.log(math.sqrt(LARGEST)) / math.log(1.2))
 
 pose(
     "14.5",
     NumberQuestion(
-        right=FAINT,
+        right=TOO_LARGE,
         mistakes={
-            FAINT - 1: "One more: after that many it is still just above.",
-            math.ceil(
-                math.log(64e-5) / math.log(0.9)
-            ): "The norm adds its 64e-5 to the "
-            "variance, which is a square: compare with its root.",
-            math.ceil(math.log(math.sqrt(64e-5)) / math.log(0.95)): "Half of it is "
-            "1.9 / 2, but what is left is 1 - 1.9.",
+            TOO_LARGE - 1: "One more: after that many the square still fits.",
+            math.ceil(math.log(LARGEST) / math.log(1.2)): "That is when the number "
+            "itself no longer fits. The norm squares it first.",
+            math.ceil(math.log(LARGEST) / math.log(1.2) / 4): "The square doubles the "
+            "power: its root is taken once, not twice.",
+            math.ceil(math.log(math.sqrt(LARGEST)) / math.log(1.4)): "That is a growth "
+            "of 1.4 at every token.",
         },
-        hint="Each 1 leaves 1 - 1.9 = -0.9 of it: how many until the size is below the "
-        "root of 64e-5, which is 0.0253?",
-        praise="After {answer:g} ones the norm sees more of its own 64e-5 than of the "
-        "number. The network below tells you what becomes of that.",
+        hint="How many times do you multiply by 1.2 until you pass the root of 3.4e38, "
+        "which is 1.8e19?",
+        praise="After {answer:g} tokens the norm behind the table divides by infinity, "
+        "and all that the head says is 0.",
         absolute=0.01,
     ),
 )

@@ -14,7 +14,8 @@ All have the parameters of an RWKV-7 of one layer, 32 channels, two heads of 16 
 hidden channels. Attention has two layers, since one without token shift can't find what
 stands beside a token that it has found. One optimizer and schedule for all: AdamW
 without weight decay, a warm-up, a cosine, gradients clipped at 1; embeddings begin
-large (a standard deviation of 1), since these runs are short.
+large (a standard deviation of 1), since these runs are short. With rates up to 2 a step
+that also fades multiplies by -1.455 at the worst: such a table can outgrow float32.
 """
 
 import math

@@ -1,5 +1,7 @@
 """What the models are asked, and what they are compared with.
 
+    tasks        small questions with one right answer each, by length
+    bench        eight networks of one size that learn them
     clock        channels that follow a text's lines, and what happens without them
     contenders   what RWKV is compared with, at one size: to build, to load, to save
     evaluation   held-out text, read by rules that are the same for all

@@ -4,6 +4,7 @@
     palette     colours and dashes, one for each architecture in the whole book
     pictures    an SVG that is right on a white page, on a dark one and in grey print
     charts      lines with their labels, bars, heat maps
+    lengths     accuracy against length, with seeds and chance
     trees       brackets: what is merged with what
     recurrent   drawings: a chain of steps, the inside of an LSTM
     words       a text whose tokens are tinted by their weight

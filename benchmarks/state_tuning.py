@@ -147,23 +147,23 @@ def row(job, run, small=False):
 
 
 def rows(run, tiny=False):
-    """Nothing, prompts of all lengths, and what is trained at its best rate."""
+    """Nothing, what is trained at its best rate, and prompts of all lengths."""
     path = checkpoint.shipped("shakespeare7")
     settings = {
         **asdict(run), "rank": RANK, "weights": checkpoint.metadata(path), "tiny": tiny,
     }  # fmt: skip
     made = pieces.Pieces("state-tuning", settings, lambda job: row(job, run, tiny))
     found = [made.row({"arm": "nothing"})]
-    lengths, seeds = (PROMPTS[:1], 1) if tiny else (PROMPTS, SEEDS)
-    for length in lengths:
-        for seed in range(seeds):
-            found.append(made.row({"arm": "prompt", "bytes": length, "seed": seed}))
     for arm in PREPARE:
         if tiny:
             job = {"arm": arm, "learning_rate": RATES[arm][0], "seed": 0}
             found.append(made.row(job))
         else:
             found += made.compare([{"arm": arm}], RATES[arm], SEEDS, "tuning_loss")
+    lengths, seeds = (PROMPTS[:1], 1) if tiny else (PROMPTS, SEEDS)
+    for length in lengths:
+        for seed in range(seeds):
+            found.append(made.row({"arm": "prompt", "bytes": length, "seed": seed}))
     return found
 
 

@@ -10,7 +10,7 @@ from rwkv_book import results
 from rwkv_book.training import Run
 
 MICRO = replace(state_tuning.RUN, steps=2, warm_up=1, batch=1, length=24)
-ARMS = ["nothing", "prompt", *state_tuning.PREPARE]
+ARMS = ["nothing", *state_tuning.PREPARE, "prompt"]
 
 
 def test_no_section_is_on_two_sides():

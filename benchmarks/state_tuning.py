@@ -41,7 +41,7 @@ PREPARE = {
     "low rank": lambda model: tuning.low_rank(model, RANK),
     "whole": tuning.whole,
 }
-RATES = {"first state": (1.0, 3.0), "low rank": (3e-3, 1e-2), "whole": (5e-4, 1.5e-3)}
+RATES = {"first state": (3.0, 10.0), "low rank": (3e-3, 1e-2), "whole": (5e-4, 1.5e-3)}
 PROMPTS = (128, 512, 2048, 8192)  # bytes
 OLD = 4096  # bytes of each held-out play
 POSITIONS = (16, 64, 192, 512)  # where the stretches of a curve end, in bytes

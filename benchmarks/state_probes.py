@@ -26,7 +26,7 @@ from sklearn.linear_model import LogisticRegression
 from rwkv_book import checkpoint, readers
 from rwkv_book.labs import probing
 from rwkv_book.text import END_OF_TEXT, corpora, reviews
-from rwkv_book.training.versions import read_model
+from rwkv_book.training import fast_wkv, read_model
 
 SIZES = {"training": 2000, "validation": 400, "test": 1000}
 LENGTH, SHORT = 200, 64  # bytes of a review, of a piece
@@ -39,11 +39,14 @@ REGRESSIONS = (1, 3, 10)  # the strengths of a bag's regression, as in chapter 1
 
 def network(name, trained=True):
     """The book's model, or one of its shape that has learned nothing."""
-    model = read_model(checkpoint.shipped(MODELS[name])).requires_grad_(False)
+    wkv = fast_wkv("7") if name == "RWKV-7" else None
+    model = read_model(checkpoint.shipped(MODELS[name]), wkv).requires_grad_(False)
     if trained:
         return model
     torch.manual_seed(0)
-    return type(model)(model.config).requires_grad_(False)
+    fresh = type(model)(model.config)
+    model.load_state_dict(fresh.state_dict())
+    return model
 
 
 def states_of(model, texts):

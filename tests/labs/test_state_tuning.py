@@ -9,14 +9,16 @@ import torch
 from rwkv_book import results
 from rwkv_book.training import Run
 
-MICRO = replace(state_tuning.RUN, steps=2, warm_up=1, batch=1, length=24)
+MICRO = replace(
+    state_tuning.RUN, steps=2, warm_up=1, batch=1, length=24, bfloat16=False
+)
 ARMS = ["nothing", *state_tuning.PREPARE, "prompt"]
 
 
 def test_no_section_is_on_two_sides():
     learned, choosing, held_out = map(set, state_tuning.sections())
     assert not learned & choosing and not held_out & (learned | choosing)
-    assert len(learned) > 10 * len(choosing) > 100
+    assert len(learned) > 10 * len(choosing) > 50
 
 
 def test_windows_follow_each_other_and_begin_with_the_state():

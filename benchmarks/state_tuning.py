@@ -43,7 +43,7 @@ PREPARE = {
     "whole": tuning.whole,
 }
 RATES = {"first state": (3.0, 10.0), "low rank": (1e-2, 3e-2), "whole": (1e-3, 3e-3)}
-PROMPTS = (128, 1024, 8192)  # bytes
+PROMPTS = (1024, 8192)  # bytes
 OLD = 1024  # bytes of each held-out play
 POSITIONS = (16, 64, 192, 512)  # where the stretches of a curve end, in bytes
 

@@ -6,11 +6,11 @@ Whether a review is positive, from the last 200 bytes of chapter 1's reviews in 
 split, and which of four kinds of text 64 bytes are from, in lower-case words alone: the
 three plays that the model never read, this book's prose, film reviews long and short.
 There whole works take turns in being tested on. The book's RWKV-7 and RWKV-4 read, and
-the first of them before training, too; the whole state is asked and each part of it alone.
-Beside them are bags of bytes, of pairs of bytes and of words that read the same text,
-and true states with labels that were shuffled. The strength of every probe and bag is
-chosen on texts of their own. Three samples of the training reviews, three turns of
-works. It takes about ten minutes of a core and goes on where it was
+an RWKV-7 before training; the whole state is asked and each part of it alone. Beside
+them are bags of bytes, of pairs of bytes and of words that read the same text, and true
+states with labels that were shuffled. The strength of every probe and bag is chosen on
+texts of their own. Three samples of the training reviews, three turns of works. It
+needs a C++ compiler and some five minutes of a core, and goes on where it was
 interrupted. --tiny asks few texts and records nothing.
 """
 
@@ -29,7 +29,7 @@ from rwkv_book.rwkv4.fused import wkv_fused
 from rwkv_book.text import END_OF_TEXT, corpora, reviews
 from rwkv_book.training import fast_wkv, read_model
 
-SIZES = {"training": 1000, "validation": 300, "test": 800}
+SIZES = {"training": 700, "validation": 200, "test": 500}
 LENGTH, SHORT = 200, 64  # bytes of a review, of a piece
 SAMPLES, SHARE = 3, 0.8  # of the training reviews
 KINDS = ("Shakespeare", "this book", "long reviews", "short reviews")

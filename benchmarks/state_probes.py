@@ -29,7 +29,7 @@ from rwkv_book.rwkv4.fused import wkv_fused
 from rwkv_book.text import END_OF_TEXT, corpora, reviews
 from rwkv_book.training import fast_wkv, read_model
 
-SIZES = {"training": 700, "validation": 200, "test": 500}
+SIZES = {"training": 1000, "validation": 300, "test": 800}
 LENGTH, SHORT = 200, 64  # bytes of a review, of a piece
 SAMPLES, SHARE = 3, 0.8  # of the training reviews
 KINDS = ("Shakespeare", "this book", "long reviews", "short reviews")

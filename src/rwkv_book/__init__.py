@@ -15,6 +15,8 @@ Rooms, in reading order:
     compiled     what compiled kernels need: hardware, cache, an emulator, the floor
     checkpoint   published files of weights: names, checks, downloads
     states       what a model has read, as a file: to go on from, to put together
+    first_states what a model begins a text with, in the files people exchange
+    readers      many who go on from states, side by side, none hearing another
     text         tokens and back, the texts that the book reads
     training     batches, schedule, loop, held-out loss; each part left out once
     parallel     several processes train one model, in three ways

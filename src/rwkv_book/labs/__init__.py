@@ -7,6 +7,7 @@
     evaluation   held-out text, read by rules that are the same for all
     context      the same bytes, predicted after more and after less
     correcting   what an RWKV-7 takes out of its tables, and what a slip in it costs
+    probing      what a linear map reads off a state
     recall       what a network still knows of a name that it read before
     swapping     cheaper attentions in the place of softmax in a trained layer
 

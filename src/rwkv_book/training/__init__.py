@@ -19,6 +19,7 @@ bytes and ends in the same weights as one that was not.
     stopping    signals, which wait for the end of a step
     quick       a small GPT, trained while a chapter runs
     ablations   what each part of training is for: leave it out and compare
+    tuning      another manner, by a first state, low ranks or all weights
     remembering a letter is said, and asked for up to 200 tokens later
 """
 

@@ -153,7 +153,8 @@ def test_what_is_outside_of_a_solution_stays(path):
     originals = headings.findall(text_of(cells(path)))
     assert headings.findall(text_of(copy_of(path).cells)) == originals
     assert code_of(copy_of(path).cells) == code_of(outside_of_solutions(path))
-    assert any(is_picture(cell) for cell in outside_of_solutions(path))
+    shown = outside_of_solutions(path)
+    assert any(is_picture(cell) or is_slider(cell) for cell in shown)
 
 
 @pytest.fixture(scope="module")
@@ -511,8 +512,15 @@ def test_slides_hold_the_question_the_pictures_and_the_number(path):
 
 
 def is_picture(cell):
-    outputs = cell.get("outputs", [])
-    return any("text/html" in output.get("data", {}) for output in outputs)
+    return shows(cell, "text/html")
+
+
+def is_slider(cell):
+    return shows(cell, "application/vnd.jupyter.widget-view+json")
+
+
+def shows(cell, kind):
+    return any(kind in output.get("data", {}) for output in cell.get("outputs", []))
 
 
 # In a browser.

@@ -89,8 +89,8 @@ def test_the_page_counts_what_the_record_holds():
     (path,) = (path for path in chapters() if path.stem.startswith("01"))
     page = " ".join(cell.source for cell in cells(path) if cell.cell_type != "code")
     assert (
-        "at a bias of 0 or 1 no seed gives the truth more than 0.6, at 2 two of ten "
-        "do, at 3 eight, at 4 eight, at 5 three, and one of ten of Elman's" in page
+        "at a bias of 0 or 1 no seed gives the truth more than 0.6; at 2 two of ten "
+        "do, at 3 and at 4 eight, at 5 three, and of Elman's networks one." in page
     )
 
 
@@ -110,14 +110,18 @@ def test_chapter_1_says_what_was_recorded():
         return bag[0], pairs[0], min(lstm), max(lstm)
 
     bag, pairs, least, most = told("seconds", 5)
+    means = tests["seconds", "LSTM, mean state"]
+    assert len(means) == 5
     first = (
-        f"at 80 words {bag:.1f} % for the bag of words, {pairs:.1f} % with pairs, and "
-        f"{least:.1f} to {most:.1f} % for five LSTMs"
+        f"at 80 words {bag:.1f} % for the bag of words, {pairs:.1f} % with pairs, "
+        f"{least:.1f} to {most:.1f} % for five seeds of an LSTM that judges its "
+        f"last state, and {min(means):.1f} to {max(means):.1f} % for five that judge "
+        "the mean"
     )
     bag, pairs, least, most = told("minutes", 3)
     second = (
-        f"at 200 words {bag:.1f} % and {pairs:.1f} % for the bags, and {least:.1f} to "
-        f"{most:.1f} % for three LSTMs"
+        f"At 200 words {bag:.1f} % and {pairs:.1f} % for the bags, and {least:.1f} to "
+        f"{most:.1f} % for three seeds of a wider LSTM that judges its last state"
     )
     (page,) = (path for path in chapters() if path.stem.startswith("01"))
     text = " ".join(" ".join(cell.source for cell in cells(page)).split())

@@ -27,7 +27,8 @@ def wkv_fused(
     """
     check_arguments(decay_rate, bonus, key, value, state)
     check_types_and_devices(decay_rate, bonus, key, value, state)
-    longest = 2 / torch.finfo(sums_type(key.dtype)).eps
+    sums = sums_type(key.dtype)
+    longest = 2 / torch.finfo(sums).eps
     if key.shape[1] > longest:
         raise ValueError(
             f"key must have at most {longest:.0f} tokens, which its sums can count, "
@@ -35,7 +36,6 @@ def wkv_fused(
         )
     if chunks is not None and chunks < 1:
         raise ValueError(f"chunks must be at least 1, got {chunks}")
-    sums = sums_type(key.dtype)
     state = empty_state(key[:, 0].to(sums)) if state is None else state
     state = torch.stack([*state, torch.zeros_like(state[0])], dim=1).to(sums)
     decay_rate = at_most_finite(decay_rate.to(sums))

@@ -83,7 +83,7 @@ def add_options(parser):
         "--compiled",
         action="store_true",
         help="keep matrices in the 16 bits of their file, and multiply by a product "
-        "that g++ compiles: large models write the same text in less time",
+        "that g++ compiles: the same text from half of the memory",
     )
 
 

@@ -41,15 +41,15 @@ class Pieces:
             print(job, self.rows[name], flush=True)
         return {**job, **self.rows[name]}
 
-    def compare(self, arms, rates, seeds, loss):
+    def compare(self, arms, rates, seeds, loss, most=None):
         """Rows of all arms: at several learning rates with TUNING_SEED, and at the best
         with each of so many `seeds`.
 
-        `loss` is the name of what should be small.
+        `loss` is the name of what should be small; `most` as in `tune`.
         """
         rows = []
         for arm in arms:
-            tried = self.tune(arm, rates, loss)
+            tried = self.tune(arm, rates, loss, most)
             best = min(tried, key=lambda row: row[loss])["learning_rate"]
             rows += tried
             rows += [
@@ -58,10 +58,11 @@ class Pieces:
             ]
         return rows
 
-    def tune(self, arm, rates, loss):
+    def tune(self, arm, rates, loss, most=None):
         """Rows at rising learning rates; the best has a worse one on each side of it.
 
-        Where the best is the first or the last of `rates`, more are tried beyond it.
+        Where the best is the first or the last of `rates`, more are tried beyond it; up
+        to `most` in all, since an arm that learns nothing has no best.
         """
         step, tried = rates[1] / rates[0], {}
         while True:
@@ -69,6 +70,20 @@ class Pieces:
                 job = {**arm, "learning_rate": rate, "seed": TUNING_SEED}
                 tried[rate] = self.row(job)
             best = min(tried, key=lambda rate: tried[rate][loss])
-            if min(tried) < best < max(tried):
+            if min(tried) < best < max(tried) or len(tried) == most:
                 return [tried[rate] for rate in sorted(tried)]
             rates = [round(best * (step if best == max(tried) else 1 / step), 6)]
+
+
+def marked(rows, loss):
+    """Rows of one arm, each with whether its learning rate is the `best`, and whether
+    worse ones were tried on both sides of that, which makes it `interior`."""
+    tried = {
+        row["learning_rate"]: row[loss] for row in rows if row["seed"] == TUNING_SEED
+    }
+    best = min(tried, key=tried.get)
+    interior = min(tried) < best < max(tried)
+    return [
+        {**row, "best": row["learning_rate"] == best, "interior": interior}
+        for row in rows
+    ]

@@ -88,18 +88,7 @@ def made_pieces():
 def compare(made, task, name):
     """Rows of one network on one task: several rates, then seeds at the best."""
     arm = {"task": task.name, "name": name, "steps": task.steps}
-    tried = tune(made, arm)
-    best = min(tried, key=lambda rate: tried[rate]["loss"])
-    interior = min(tried) < best < max(tried)
-    rows = [tried[rate] for rate in sorted(tried)]
-    rows += [
-        made.row({**arm, "learning_rate": best, "seed": seed})
-        for seed in range(1, SEEDS)
-    ]
-    return [
-        {**each, "best": each["learning_rate"] == best, "interior": interior}
-        for each in rows
-    ]
+    return pieces.marked(made.compare([arm], RATES, SEEDS, "loss", MOST_RATES), "loss")
 
 
 def longer(made, task, rows):
@@ -111,19 +100,6 @@ def longer(made, task, rows):
         arm = {"task": label, "name": name, "steps": times * task.steps}
         row = made.row({**arm, "learning_rate": rate, "seed": pieces.TUNING_SEED})
         yield {**row, "best": False, "interior": False}
-
-
-def tune(made, arm):
-    """{rate: row}: until the best has a worse one on each side, or MOST_RATES."""
-    step, rates, tried = RATES[1] / RATES[0], list(RATES), {}
-    while True:
-        for rate in rates:
-            job = {**arm, "learning_rate": rate, "seed": pieces.TUNING_SEED}
-            tried[rate] = made.row(job)
-        best = min(tried, key=lambda rate: tried[rate]["loss"])
-        if min(tried) < best < max(tried) or len(tried) >= MOST_RATES:
-            return tried
-        rates = [round(best * (step if best == max(tried) else 1 / step), 6)]
 
 
 def speeds(task, rounds=5, steps=10):

@@ -4,6 +4,7 @@
     bench        eight networks of one size that learn them
     clock        channels that follow a text's lines, and what happens without them
     contenders   what RWKV is compared with, at one size: to build, to load, to save
+    one_body     one network with the rules of six members of the family
     evaluation   held-out text, read by rules that are the same for all
     context      the same bytes, predicted after more and after less
     correcting   what an RWKV-7 takes out of its tables, and what a slip in it costs

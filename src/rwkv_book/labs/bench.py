@@ -198,13 +198,18 @@ def by_size(network, task, texts=TESTED_TEXTS):
 def run(name, task, rate, seed, steps=None, **forms):
     """Train one contender: the network, and what a record keeps of it, a dictionary."""
     network = build(name, task, seed, **forms)
+    return network, taught(network, task, rate, seed, steps)
+
+
+def taught(network, task, rate, seed, steps=None):
+    """Train a network on a task: what a record keeps of it, a dictionary."""
     untrained = by_size(network, task)
     try:
         losses = list(fit(network, task, rate, seed, steps))
     except ArithmeticError:
         losses = []
     every = max(1, len(losses) // 20)
-    return network, {
+    return {
         "loss": round(choice_loss(network, task), 5) if losses else math.inf,
         "accuracy": {s: round(a, 4) for s, a in by_size(network, task).items()},
         "untrained": {s: round(a, 4) for s, a in untrained.items()},

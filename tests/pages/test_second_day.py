@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import math
 import re
 
 import numpy as np
@@ -9,9 +10,11 @@ import pytest
 import torch
 
 from rwkv_book import cost
-from rwkv_book.family import members
+from rwkv_book.__main__ import main
+from rwkv_book.family import members, portraits
 from rwkv_book.rwkv5 import minimal as rwkv5
 from rwkv_book.rwkv7 import minimal as rwkv7
+from rwkv_book.rwkv7 import wkv
 from tools.contents import ROOT, chapters
 from tools.notebooks.plain_markdown import cells
 
@@ -19,6 +22,9 @@ PAGE = (ROOT / "book" / "workshop" / "second_day.md").read_text(encoding="utf-8"
 RECORD = ROOT / "benchmarks" / "results" / "notebooks.json"
 SPAN = re.compile(r"^### (\d):(\d\d)–(\d):(\d\d) · (.+)$", re.MULTILINE)
 STEP = re.compile(r"^- \*\*(\d+) min\*\* · .+?(?=^- |^\S|\Z)", re.MULTILINE | re.DOTALL)
+PAPER_WIDTH = 711  # pixels: 210 mm without two margins of 11 mm
+CUT_OFF = """[...document.querySelectorAll('.bd-article :is(div.math, pre, table)')]
+    .filter((e) => e.scrollWidth > e.clientWidth + 1).map((e) => e.textContent)"""
 LINK = re.compile(r"\[(\d+) § ([^\]]+)\]\(\.\./(\w+)\.ipynb\)")
 
 
@@ -202,3 +208,94 @@ def test_thirty_readers_and_what_mistakes_give():
     found, right = options("15")
     assert found == [state / token, even, 30 * state / token, state / token - 20]
     assert right == 2
+
+
+# The cheat sheet.
+
+SHEET = (ROOT / "book" / "workshop" / "cheat_sheet_tables.md").read_text("utf-8")
+
+
+def rows_below(heading):
+    """The rows of the table in a section, without its header, as lists of cells."""
+    section = SHEET.split(f"\n## {heading}\n")[1].split("\n## ")[0]
+    lines = re.findall(r"^\| .+ \|$", section, re.MULTILINE)[1:]
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+
+
+def test_the_sheet_has_the_sizes_of_cost():
+    rows = rows_below("Sizes")
+    assert [row[0] for row in rows] == list(cost.RWKV7)
+    for name, *row in rows:
+        shape = cost.RWKV7[name]
+        tuned = 2 * shape.layers * shape.width * shape.head_size
+        assert row == [
+            f"{shape.layers}, {shape.width}",
+            f"{cost.rwkv7_parameters(shape):.3e}",
+            f"{cost.table_state_bytes(shape) / 1024:.0f} KiB",
+            f"{cost.kv_cache_bytes(shape, 1) / 1024:.0f} KiB",
+            f"{tuned / 1e6:.1f} MB",
+        ]
+        assert cost.table_break_even_tokens(shape) == 66
+
+
+def test_the_family_is_what_the_members_measure():
+    at = [portraits.HEADER.index(each) for each in ("decay", "takes out", "rate")]
+    measured = {m.name: [portraits.row(m)[n] for n in at] for m in portraits.MEMBERS}
+    rows = rows_below("The family")
+    assert len(rows) > 5
+    for name, *row in rows:
+        assert row == measured[name], name
+
+
+def test_the_range_of_a_step_and_of_a_swap():
+    least = math.exp(-wkv.FASTEST)
+    assert f"| {least:.3f} to 1 |" in SHEET and f"{least - 1:.4f}"[1:] in SHEET
+    assert f"swap two cups exactly: {abs((least - 1) / least):.3f}" in SHEET
+
+
+def test_the_equation_with_its_names_is_the_code():
+    """One step by the sheet's formula, in the shapes that it gives."""
+    generator = np.random.default_rng(0)
+    heads, size = 2, 4
+    table = generator.normal(size=(heads, size, size))
+    decay, key, value, removed, rate = generator.uniform(size=(5, heads, size))
+    removed /= np.linalg.norm(removed, axis=1, keepdims=True)
+    wanted = [
+        S @ np.diag(w) - np.outer(S @ c, a * c) + np.outer(v, k)
+        for S, w, k, v, c, a in zip(
+            table, decay, key, value, removed, rate, strict=True
+        )
+    ]
+    found = rwkv7.correct(table, decay, key, value, removed, rate)
+    assert np.allclose(np.reshape(found, np.shape(wanted)), wanted)
+
+
+def test_vocabularies_and_commands_are_those_of_the_program(capsys):
+    for rows, tokenizer in (("65,536", "world"), ("50,304", "20B_tokenizer.json")):
+        assert re.search(rf"\| {rows} rows \| `{re.escape(tokenizer)}` \|", SHEET)
+    assert cost.RWKV7["0.1B"].vocabulary == 65_536
+    commands = re.findall(r"^python -m rwkv_book (\w+) (.+)$", SHEET, re.MULTILINE)
+    assert [command for command, _ in commands] == ["inspect", "generate", "train"]
+    for command, arguments in commands:
+        with pytest.raises(SystemExit) as ended:
+            main([command, "--help"])
+        assert ended.value.code == 0
+        help_text = capsys.readouterr().out
+        assert all(name in help_text for name in re.findall(r"--[\w-]+", arguments))
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize("paper", ["A4", "Letter"])
+def test_the_sheet_is_one_page(browser, address, paper):
+    page = browser.new_page()
+    page.set_default_timeout(120_000)
+    page.goto(f"{address}/book/workshop/cheat_sheet_tables.html")
+    page.wait_for_function("document.querySelector('mjx-container')")
+    page.wait_for_load_state("networkidle")
+    pdf = page.pdf(format=paper)
+    page.emulate_media(media="print")
+    page.set_viewport_size({"width": PAPER_WIDTH, "height": 1000})
+    cut_off = page.evaluate(CUT_OFF)
+    page.close()
+    assert cut_off == []
+    assert len(re.findall(rb"/Type\s*/Page\b(?!s)", pdf)) == 1

@@ -481,16 +481,40 @@ def test_a_section_becomes_slides_by_the_rule():
         slides.section("H", ["one", "**Before you go:** x?", "two", "so", "| t |"])
     )
     kinds = [cell.metadata.slideshow.slide_type for cell in made]
-    assert kinds == ["slide", "-", "notes", "subslide", "-", "-"]
+    assert kinds == ["slide", "-", "-", "notes", "subslide", "-", "-"]
     texts = [cell.source for cell in made]
     assert texts == [
         "## H",
+        "one",
         "**Before you go:** x?",
-        "one\n\ntwo",
+        "two",
         "## H",
         "so",
         "| t |",
     ]
+
+
+@pytest.mark.parametrize("before", ["x " * 300, "### Break it", "- one\n- two"])
+def test_a_guess_stands_alone_where_what_is_before_it_is_long_or_no_sentence(before):
+    made = list(slides.section("H", [before, "**Guess** how many."]))
+    assert [cell.source for cell in made][:2] == ["## H", "**Guess** how many."]
+    long = f"**Guess** {'how many ' * 20}"
+    made = list(slides.section("H", ["one", long]))
+    assert [cell.source for cell in made][:2] == ["## H", long]
+
+
+def test_what_only_a_page_computes_leads_to_the_page():
+    """Of each figure that a page's script draws, a slide has the start and a link."""
+    found = 0
+    for path in chapters():
+        live = sum(
+            "data-live=" in json.dumps(c) for c in without_solutions(cells(path))
+        )
+        html = json.dumps([c for c in slides.deck(path).cells])
+        page = f'It moves on <a href=\\"../html/book/{path.stem}.html'
+        assert html.count(page) == live, path.stem
+        found += live
+    assert found > 2
 
 
 @every_chapter

@@ -26,7 +26,7 @@ FENCED = r"^```.*?^```$|^\$\$.*?^\$\$$"
 BLOCK = re.compile(rf"(?ms){FENCED}|(?:^(?!\$\$|```)[^\n]*\S[^\n]*(?:\n|\Z))+")
 GUESS = re.compile(r"\*\*(?:Before you|Guess)")
 PAGE_SCRIPT = re.compile(r"(?s)<link[^>]*>|<script.*?</script>")
-MOVES = re.compile(r"With JavaScript[^<]*")  # what a page says where scripts are off
+MOVES = re.compile(r"It can be moved where[^<]*")  # what a page says without scripts
 WIDGET = "application/vnd.jupyter.widget-view+json"
 EXERCISE = re.compile(r"^### Exercise ", re.MULTILINE)
 END = "What you can now answer"
@@ -147,6 +147,16 @@ def is_shown(block):
     return not isinstance(block, str) or is_formal(block) or bool(GUESS.match(block))
 
 
+def is_short_guess(block):
+    """A guess of a few words: the paragraph before it says what is to be guessed."""
+    return isinstance(block, str) and bool(GUESS.match(block)) and len(block) < 120
+
+
+def is_brief(notes):
+    """Whether the last paragraph leaves room on a slide."""
+    return bool(notes) and notes[-1][:1] not in "#-*>:`" and len(notes[-1]) < 600
+
+
 def is_formal(block):
     """A table or a formula in the text: the paragraph before it says what it is."""
     return isinstance(block, str) and block.startswith(("|", "$$"))
@@ -167,7 +177,8 @@ def section(heading, blocks):
         if block is not None and not is_shown(block):
             notes.append(block)
             continue
-        sentence = [notes.pop()] if is_formal(block) and notes else []
+        needs_one = is_formal(block) or (is_short_guess(block) and is_brief(notes))
+        sentence = [notes.pop()] if needs_one and notes else []
         if shown:
             yield from slide([f"## {heading}", *shown], notes, kind)
             kind, notes = "subslide", []

@@ -67,15 +67,18 @@ class Figure:
     def widget(self):
         """The same for a kernel: ipywidgets that draw again when they are moved."""
         inputs = {each["name"]: input_widget(each) for each in self.controls}
-        shown = ipywidgets.HTML()
+        shown = ipywidgets.HTML(self.picture(**self.at_start()).html())
 
-        def update(_=None):
+        def update(_):
             values = {name: each.value for name, each in inputs.items()}
-            shown.value = self.picture(**values).html()
+            try:
+                shown.value = self.picture(**values).html()
+            except Exception as error:  # which the notebook's log would swallow
+                said = html.escape(f"{type(error).__name__}: {error}")
+                shown.value = f"<p><strong>This can't be drawn.</strong> {said}</p>"
 
         for each in inputs.values():
             each.observe(update, "value")
-        update()
         return ipywidgets.VBox([*inputs.values(), shown])
 
     def plain(self):

@@ -10,6 +10,7 @@ from tools.site import (
     sphinx_lost,
     sphinx_models,
     sphinx_reading,
+    sphinx_sliders,
 )
 
 LONG_TEXT = re.compile(r"'(?:[^'\\]|\\.){60,}'|\"(?:[^\"\\]|\\.){60,}\"")
@@ -102,6 +103,7 @@ def setup(app):
         sphinx_reading,
         sphinx_lost,
         sphinx_copies,
+        sphinx_sliders,
         sphinx_light,
         sphinx_live,
         sphinx_models,

@@ -30,6 +30,16 @@ MATHJAX = re.compile(
     r"\s*<script>window\.MathJax = .*?</script>"
     r"\s*<script [^>]*tex-mml-chtml\.js[^>]*></script>"
 )
+# What a page needs once it is there may wait for it; MathJax, the largest, comes last.
+MATHJAX_SCRIPT = re.compile(
+    r'\s*<script defer="defer" (src="[^"]*tex-mml-chtml\.js[^"]*")></script>'
+    r"(.*?)(?=\s*</head>)",
+    re.DOTALL,
+)
+LAST = r'\2\n    <script defer fetchpriority="low" \1></script>'
+WAITS = re.compile(
+    r"<script (?![^>]*(?:defer|async|type=|documentation_options))(?=[^>]*\bsrc=)"
+)
 ICON_SCRIPT = re.compile(r'\s*<script defer src="[^"]*fontawesome\.js[^"]*"></script>')
 
 
@@ -47,6 +57,9 @@ def finish(app, exception):
         text = page.read_text(encoding="utf-8")
         unneeded = ICON_SCRIPT if page.name == "search.html" else SCRIPTS
         text = unneeded.sub("", text)
+        if page.name != "search.html":
+            text = WAITS.sub("<script defer ", text)
+            text = MATHJAX_SCRIPT.sub(LAST, text)
         if 'class="math' not in text:
             text = MATHJAX.sub("", text)
         text = ICON.sub(lambda icon: drawn(icon, drawings), text)

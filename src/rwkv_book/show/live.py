@@ -50,17 +50,11 @@ class Figure:
 
     def page(self):
         """HTML for a page of the book: a picture, which a script replaces."""
-        place = {"figure": self.name, "controls": self.controls, "data": self.data}
-        stands = "; ".join(
-            f"{each['label']}: {starting_text(each)}" for each in self.controls
-        )
+        about = {"figure": self.name, "controls": self.controls, "data": self.data}
+        picture = self.picture(**self.at_start()).html()
         return (
             '<link rel="stylesheet" href="../_static/live/live.css">\n'
-            f'<div class="live" role="group" aria-label="{html.escape(self.label)}" '
-            f'data-live="{html.escape(json.dumps(place))}">\n'
-            f"{self.picture(**self.at_start()).html()}\n"
-            f"<p>This is how it stands at the start ({html.escape(stands)}). It can be "
-            "moved where JavaScript runs, and in Jupyter.</p>\n</div>\n"
+            f"{place(html.escape(self.label), about, picture)}\n"
             '<script src="../_static/live.js" defer></script>'
         )
 
@@ -97,6 +91,20 @@ class Figure:
             "text/plain": self.plain(),
         }
         display(bundle, raw=True)
+
+
+def place(label, about, picture):
+    """HTML of what stands in the page until a script puts the figure there."""
+    stands = "; ".join(
+        f"{each['label']}: {starting_text(each)}" for each in about["controls"]
+    )
+    return (
+        f'<div class="live" role="group" aria-label="{label}" '
+        f'data-live="{html.escape(json.dumps(about))}">\n'
+        f"{picture}\n"
+        f"<p>This is how it stands at the start ({html.escape(stands)}). It can be "
+        "moved where JavaScript runs, and in Jupyter.</p>\n</div>"
+    )
 
 
 def starting_value(each):

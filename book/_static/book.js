@@ -24,6 +24,10 @@ function repair() {
     if (head.textContent.trim()) continue;
     head.replaceWith(document.createElement("td"));
   }
+  // What scrolls sideways can be scrolled with the keyboard.
+  for (const wide of document.querySelectorAll(".cell_output .text_html, .live-output")) {
+    if (wide.scrollWidth > wide.clientWidth + 1) wide.tabIndex = 0;
+  }
   // The bibliography says that it is a list, so its entries have to be items.
   for (const entry of document.querySelectorAll(".citation-list > [role=doc-biblioentry]")) {
     entry.setAttribute("role", "listitem");

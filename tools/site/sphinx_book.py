@@ -8,8 +8,10 @@ from tools.site import (
     sphinx_light,
     sphinx_live,
     sphinx_lost,
+    sphinx_machines,
     sphinx_models,
     sphinx_reading,
+    sphinx_search,
     sphinx_sliders,
 )
 
@@ -103,6 +105,8 @@ def setup(app):
         sphinx_reading,
         sphinx_lost,
         sphinx_copies,
+        sphinx_machines,
+        sphinx_search,
         sphinx_sliders,
         sphinx_light,
         sphinx_live,

@@ -55,8 +55,9 @@
   function excerpt(text, each) {
     const at = each.map((word) => text.search(word)).find((place) => place >= 0) ?? 0;
     const from = at > AROUND ? text.indexOf(" ", at - AROUND) + 1 : 0;
-    const to = at + AROUND < text.length ? text.lastIndexOf(" ", at + AROUND) : text.length;
-    return `${from ? "… " : ""}${text.slice(from, Math.max(to, at))}${to < text.length ? " …" : ""}`;
+    const end = from + 2 * AROUND;
+    const to = end < text.length ? Math.max(text.lastIndexOf(" ", end), at + 1) : text.length;
+    return `${from ? "… " : ""}${text.slice(from, to)}${to < text.length ? " …" : ""}`;
   }
 
   function show(query, root) {

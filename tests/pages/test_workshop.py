@@ -623,3 +623,22 @@ def test_a_slider_on_a_slide_moves_by_keyboard_and_the_slide_stays(deck_page):
     page.wait_for_function(f"shown => {CURRENT}.innerText !== shown", arg=shown)
     assert page.evaluate("JSON.stringify(Reveal.getIndices())") == before
     assert page.problems == []
+
+
+@pytest.mark.browser
+def test_a_figure_that_computes_moves_on_a_slide_too(deck_page):
+    """As the text beside it promises."""
+    page = deck_page
+    page.evaluate("""() => {
+        const slide = document.querySelector('[data-live]').closest('section');
+        Reveal.slide(...Object.values(Reveal.getIndices(slide)));
+    }""")
+    before = page.evaluate("JSON.stringify(Reveal.getIndices())")
+    shown = page.evaluate(f"{CURRENT}.querySelector('.live-output').innerText")
+    field = page.locator("section.present [data-live] :is(input, select)").first
+    field.focus()
+    page.keyboard.press("ArrowDown")
+    moved = page.evaluate(f"{CURRENT}.querySelector('.live-output').innerText")
+    assert moved != shown and "NaN" not in moved
+    assert page.evaluate("JSON.stringify(Reveal.getIndices())") == before
+    assert page.problems == []

@@ -12,8 +12,10 @@
 
   // A long word is also found in two: tokenshift, token shift and token-shift are one.
   function pattern(word) {
-    const letters = [...word].map((letter) => letter.replace(/[^\p{L}\p{N}]/u, "\\$&"));
-    return new RegExp(letters.join(letters.length > 7 ? "[\\s-]?" : ""), "iu");
+    const parts = [...word].map((letter) =>
+      /[\s-]/.test(letter) ? "[\\s-]?" : letter.replace(/[\\^$.*+?()[\]{}|]/, "\\$&"),
+    );
+    return new RegExp(parts.join(parts.length > 7 ? "[\\s-]?" : ""), "i");
   }
 
   const words = (query) => query.trim().split(/\s+/).filter(Boolean);
@@ -42,7 +44,7 @@
 
   // Text with what was found in it marked.
   function marked(parent, text, each) {
-    const any = new RegExp(each.map(({ source }) => source).join("|"), "giu");
+    const any = new RegExp(each.map(({ source }) => source).join("|"), "gi");
     let from = 0;
     for (const match of text.matchAll(any)) {
       parent.append(text.slice(from, match.index));

@@ -46,7 +46,10 @@ window.siteChecks = {
     Math.min(
       ...all("article .cell_output svg[role=img] text")
         .filter((text) => text.textContent.trim() && text.getClientRects().length)
-        .map((text) => parseFloat(getComputedStyle(text).fontSize) * text.getScreenCTM().a),
+        .map((text) => {
+          const { a, b } = text.getScreenCTM(); // turned or not
+          return parseFloat(getComputedStyle(text).fontSize) * Math.hypot(a, b);
+        }),
     ),
 
   // What axe finds, at every level.

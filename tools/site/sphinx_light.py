@@ -61,10 +61,10 @@ def finish(app, exception):
         text = SCRIPTS.sub("", text)
         if name == "search.html":
             text = text.replace("</head>", SEARCH, 1)
-        text = WAITS.sub("<script defer ", text)
-        text = MATHJAX_SCRIPT.sub(LAST, text)
         if 'class="math' not in text:
             text = MATHJAX.sub("", text)
+        text = WAITS.sub("<script defer ", text)
+        text = MATHJAX_SCRIPT.sub(LAST, text)
         text = ICON.sub(lambda icon: drawn(icon, drawings), text)
         page.write_text(text, encoding="utf-8")
     script = f"bookNotes({json.dumps(notes(site), ensure_ascii=False)});\n"

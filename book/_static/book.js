@@ -1,14 +1,7 @@
 // Small repairs, for readers who use a keyboard or a screen reader, to what the theme
-// and the widget manager put on the page. They run again whenever something is added.
+// puts on the page. They run again whenever something is added.
 
 function repair() {
-  // A slider's handle is what the keyboard reaches: it is named after the slider.
-  for (const slider of document.querySelectorAll(".widget-slider")) {
-    const name = slider.querySelector(".widget-label")?.textContent.trim() || "slider";
-    for (const handle of slider.querySelectorAll(".noUi-handle:not([aria-label])")) {
-      handle.setAttribute("aria-label", name);
-    }
-  }
   // A name has to contain the text that one sees: here the text alone is the name,
   for (const button of document.querySelectorAll(".search-button-field[aria-label]")) {
     button.removeAttribute("aria-label");
@@ -30,6 +23,10 @@ function repair() {
   for (const head of document.querySelectorAll("article th")) {
     if (head.textContent.trim()) continue;
     head.replaceWith(document.createElement("td"));
+  }
+  // What scrolls sideways can be scrolled with the keyboard.
+  for (const wide of document.querySelectorAll(".cell_output .text_html, .live-output")) {
+    if (wide.scrollWidth > wide.clientWidth + 1) wide.tabIndex = 0;
   }
   // The bibliography says that it is a list, so its entries have to be items.
   for (const entry of document.querySelectorAll(".citation-list > [role=doc-biblioentry]")) {

@@ -58,17 +58,21 @@ def tab_to(page, element):
     assert element.evaluate(FOCUSED)
 
 
-def move_slider(slider):
-    """What the output around a slider shows before and after an arrow key."""
-    handle = slider.locator(".noUi-handle").first
-    output = slider.locator("xpath=ancestor::div[contains(@class, 'cell_output')]")
-    tab_to(slider.page, handle)
-    assert handle.get_attribute("aria-label")
-    now, most = (handle.get_attribute(f"aria-value{name}") for name in ("now", "max"))
-    before = output.evaluate("output => siteChecks.shown(output)")
-    handle.press("ArrowLeft" if float(now) >= float(most) else "ArrowRight")
-    slider.page.wait_for_timeout(200)
-    return before, output.evaluate("output => siteChecks.shown(output)")
+def move(field):
+    """What a live figure shows before and after a key moved one of its controls."""
+    page = field.page
+    tab_to(page, field)
+    said = field.locator("xpath=ancestor::*[@data-live]").locator(".live-output")
+    before = said.inner_html()
+    if field.get_attribute("type") == "text":
+        page.keyboard.press("End")
+        page.keyboard.type("1")  # where numbers are asked for, a letter is none
+    else:
+        first = field.evaluate("(e) => (e.selectedIndex ?? +e.value) === 0")
+        page.keyboard.press("ArrowUp" if first else "ArrowDown")
+        if first and field.evaluate("(e) => e.selectedIndex === 0"):
+            page.keyboard.press("ArrowDown")  # in a menu, down is the way on
+    return before, said.inner_html()
 
 
 def loaded(page):

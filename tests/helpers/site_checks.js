@@ -4,13 +4,11 @@ const all = (selector) => [...document.querySelectorAll(selector)];
 const opening = (element) => element.outerHTML.slice(0, 120);
 
 window.siteChecks = {
-  // Formulas are typeset and widgets drawn.
+  // Formulas are typeset and figures can be moved.
   settled: () =>
     document.readyState === "complete" &&
     (!document.querySelector(".math") || document.querySelector("mjx-container")) &&
-    all('script[type$="widget-view+json"]').every((view) =>
-      view.parentElement.querySelector(".jupyter-widgets"),
-    ),
+    all("[data-live]").every((figure) => figure.dataset.mounted),
 
   // Formulas or directives that the reader sees as source text.
   unfinishedMarkup: () => {
@@ -43,13 +41,16 @@ window.siteChecks = {
     return [document.scrollingElement, ...all("body *").filter(sticksOut).slice(0, 8)].map(opening);
   },
 
-  // What one sees of an output, apart from the sliders in it.
-  shown: (output) =>
-    [...output.querySelectorAll("*")]
-      .filter((e) => !e.childElementCount && e.getClientRects().length)
-      .filter((e) => !e.closest(".widget-slider"))
-      .map((e) => e.outerHTML)
-      .join("\n"),
+  // The height of the smallest letters in the figures of a page, in pixels.
+  smallestLetters: () =>
+    Math.min(
+      ...all("article .cell_output svg[role=img] text")
+        .filter((text) => text.textContent.trim() && text.getClientRects().length)
+        .map((text) => {
+          const { a, b } = text.getScreenCTM(); // turned or not
+          return parseFloat(getComputedStyle(text).fontSize) * Math.hypot(a, b);
+        }),
+    ),
 
   // What axe finds, at every level.
   violations: async () => {

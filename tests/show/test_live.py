@@ -269,3 +269,24 @@ def test_one_output_is_widgets_html_and_text():
         "<x> to the power of 2",
     ]
     assert "model_id" in shown["application/vnd.jupyter.widget-view+json"]
+
+
+def test_a_kernel_s_figure_says_what_went_wrong_when_it_was_moved():
+    """And where it fails at once, so does its cell."""
+
+    def one_over(number):
+        return show.Figure(f"1 / {number}", f"One over it is {1 / number:.2f}.")
+
+    options = [("two", 2), ("<0>", 0), ("four", 4)]
+    control = live.slider("number", "Number", options, 0)
+    field, shown = (
+        live.Figure("none", "One over", [control], one_over, {}).widget().children
+    )
+    assert "One over it is 0.50." in shown.value
+    field.value = 0
+    assert "ZeroDivisionError: division by zero" in shown.value
+    field.value = 4
+    assert "One over it is 0.25." in shown.value
+    control["start"] = 1
+    with pytest.raises(ZeroDivisionError):
+        live.Figure("none", "One over", [control], one_over, {}).widget()

@@ -7,7 +7,6 @@ first time it is known on which page a chapter begins.
 """
 
 import argparse
-import json
 import re
 import sys
 from html import escape
@@ -24,17 +23,7 @@ HOST = "http://book.invalid/"  # served from the folder, by this program
 HEAD = re.compile(r"<head>.*?</head>", re.DOTALL)
 ARTICLE = re.compile(r'<article class="bd-article"[^>]*>(.*)</article>', re.DOTALL)
 SCRIPT = re.compile(r"<script\b[^>]*>.*?</script>", re.DOTALL)
-STATE = re.compile(
-    r'<script type="application/vnd\.jupyter\.widget-state\+json">(.*?)</script>',
-    re.DOTALL,
-)
-VIEW = re.compile(
-    r'<script type="application/vnd\.jupyter\.widget-view\+json">(.*?)</script>',
-    re.DOTALL,
-)
-WIDGETS = re.compile(
-    r'<script src="[^"]*(?:require|widgets|embed-amd)\.js[^"]*"></script>'
-)
+LIVE = re.compile(r'<script [^>]*live\.js"></script>')  # on paper nothing moves
 TITLE = re.compile(r"<title>(.*?) &#8212;", re.DOTALL)
 HEADING = re.compile(
     r'<section id="([^"]+)">\s*(?:<span[^>]*></span>)*<h2>(.*?)<a', re.DOTALL
@@ -49,40 +38,12 @@ class Page:
         self.html = html = (site / name).read_text(encoding="utf-8")
         self.name, self.number, self.numbers = name, numbers[name], numbers
         self.title = TITLE.search(html)[1]
-        self.states = {}
-        for state in STATE.findall(html):
-            self.states |= json.loads(state)["state"]
-        text = VIEW.sub(self.first_frame, ARTICLE.search(html)[1])
-        text = SCRIPT.sub("", text)
+        text = SCRIPT.sub("", ARTICLE.search(html)[1])
         self.sections = [
             (f"p{self.number}-{name}", re.sub(r"<[^>]+>", "", heading))
             for name, heading in HEADING.findall(text)
         ]
         self.text = self.renamed(text)
-
-    def first_frame(self, view):
-        """What a widget shows before anybody moves it, and a note on what can move."""
-        box = self.state(json.loads(view[1])["model_id"])
-        *controls, stack = map(self.state, box["children"])
-        notes = []
-        for control in controls:
-            options = control["_options_labels"]
-            notes.append(
-                f"{control['description']} {options[control['index']]} "
-                f"({options[0]} to {options[-1]})"
-            )
-        return (
-            f"{self.frame(stack)}<p class='print-note'>In the browser this picture "
-            f"moves. Here: {escape(', '.join(notes))}.</p>"
-        )
-
-    def frame(self, stack):
-        while "children" in stack:
-            stack = self.state(stack["children"][stack["selected_index"]])
-        return stack["value"]
-
-    def state(self, model):
-        return self.states[model.removeprefix("IPY_MODEL_")]["state"]
 
     def renamed(self, text):
         """Ids that are no other page's, and links that stay within the book."""
@@ -123,7 +84,7 @@ def whole(site, begins):
         contents += [entry(pages[name], begins) for name in part]
     heads = (HEAD.search(page.html)[0] for page in pages.values())
     head = next(head for head in heads if "mathjax" in head)
-    head = WIDGETS.sub("", STATE.sub("", head)).replace('="../', f'="{HOST}')
+    head = LIVE.sub("", head).replace('="../', f'="{HOST}')
     title = escape(CONFIG["title"])
     head = re.sub(
         r"<title>.*?</title>", f"<title>{title}</title>", head, flags=re.DOTALL

@@ -8,8 +8,11 @@ from tools.site import (
     sphinx_light,
     sphinx_live,
     sphinx_lost,
+    sphinx_machines,
     sphinx_models,
     sphinx_reading,
+    sphinx_search,
+    sphinx_sliders,
 )
 
 LONG_TEXT = re.compile(r"'(?:[^'\\]|\\.){60,}'|\"(?:[^\"\\]|\\.){60,}\"")
@@ -102,6 +105,9 @@ def setup(app):
         sphinx_reading,
         sphinx_lost,
         sphinx_copies,
+        sphinx_machines,
+        sphinx_search,
+        sphinx_sliders,
         sphinx_light,
         sphinx_live,
         sphinx_models,

@@ -1,9 +1,10 @@
 """What pages load, made less: part of the Sphinx extension `sphinx_book`.
 
 The theme draws a dozen icons with a script of 1.5 MB, and loads the index of the search
-on every page, for a dialog that sends its reader on to the search page anyway. After
-the build, icons stand in the pages as drawings and both scripts are gone, and MathJax
-where there is no formula. What the glossary and the bibliography say is gathered in one
+on every page, for a dialog that sends its reader on to the search page anyway, which
+has a search of its own. After the build, icons stand in the pages as drawings and both
+scripts are gone, and MathJax where there is no formula; what is left of scripts waits
+until the page is there. What the glossary and the bibliography say is gathered in one
 small script, which `notes.js` loads when a reader first rests on a term or a citation.
 """
 
@@ -30,7 +31,19 @@ MATHJAX = re.compile(
     r"\s*<script>window\.MathJax = .*?</script>"
     r"\s*<script [^>]*tex-mml-chtml\.js[^>]*></script>"
 )
-ICON_SCRIPT = re.compile(r'\s*<script defer src="[^"]*fontawesome\.js[^"]*"></script>')
+SEARCH = """  <script src="_static/search.js"></script>
+    <script src="_static/search-data.js"></script>
+  </head>"""
+# What a page needs once it is there may wait for it; MathJax, the largest, comes last.
+MATHJAX_SCRIPT = re.compile(
+    r'\s*<script defer="defer" (src="[^"]*tex-mml-chtml\.js[^"]*")></script>'
+    r"(.*?)(?=\s*</head>)",
+    re.DOTALL,
+)
+LAST = r'\2\n    <script defer fetchpriority="low" \1></script>'
+WAITS = re.compile(
+    r"<script (?![^>]*(?:defer|async|type=|documentation_options))(?=[^>]*\bsrc=)"
+)
 
 
 def finish(app, exception):
@@ -45,10 +58,13 @@ def finish(app, exception):
         if name.startswith(("vendor/", "_static/")):
             continue
         text = page.read_text(encoding="utf-8")
-        unneeded = ICON_SCRIPT if page.name == "search.html" else SCRIPTS
-        text = unneeded.sub("", text)
+        text = SCRIPTS.sub("", text)
+        if name == "search.html":
+            text = text.replace("</head>", SEARCH, 1)
         if 'class="math' not in text:
             text = MATHJAX.sub("", text)
+        text = WAITS.sub("<script defer ", text)
+        text = MATHJAX_SCRIPT.sub(LAST, text)
         text = ICON.sub(lambda icon: drawn(icon, drawings), text)
         page.write_text(text, encoding="utf-8")
     script = f"bookNotes({json.dumps(notes(site), ensure_ascii=False)});\n"

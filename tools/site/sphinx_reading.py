@@ -19,6 +19,17 @@ from tools.notebooks.plain_markdown import exercise_number
 STATED = re.compile(r"about (\d+) minutes to read, ([\w. ]+?) to run")
 NUMBERED = re.compile(r"(?P<number>\d+) · (?P<title>.+)", re.DOTALL)
 ROLES = {"predict": r"Before you |Guess\b", "remember": r"One number to remember"}
+EXERCISE = re.compile(
+    r'(?P<box><div class="exercise admonition" id="(?P<id>[\w-]+)">\s*'
+    r'<p class="admonition-title"><span class="caption-number">[^<]*</span>) '
+    r"\((?P<title>(?:(?!</p>).)*?) \((?P<kind>[^()<]*)\)\)</p>",
+    re.DOTALL,
+)
+# Its title, a tag that says its kind and its minutes, and a link to copy.
+TITLED = (
+    r'\g<box> \g<title> <span class="exercise-kind">\g<kind></span>'
+    r'<a class="headerlink" href="#\g<id>" title="Link to this exercise">#</a></p>'
+)
 WIDGET = "application/vnd.jupyter.widget-view+json"
 
 
@@ -118,6 +129,8 @@ def show(app, pagename, templatename, context, doctree):
         context["body"] = re.sub(
             head, dressed, context["body"], count=1, flags=re.DOTALL
         )
+    if "body" in context:
+        context["body"] = EXERCISE.sub(TITLED, context["body"])
     neighbours = getattr(app.builder, "relations", {}).get(pagename, [None] * 3)[1:]
     for side, name in zip(("prev", "next"), neighbours, strict=True):
         if context.get(side) and name:

@@ -19,14 +19,15 @@ from nbconvert import SlidesExporter
 from tools.contents import ROOT, chapters
 from tools.notebooks.copies import on_the_site, without_solutions
 from tools.notebooks.plain_markdown import cells, plain
+from tools.site.scripts import script
+from tools.site.sphinx_live import ENTRY
 
 TARGET = ROOT / "_build" / "slides"
 LIBRARIES = ROOT / ".vendor"
 FENCED = r"^```.*?^```$|^\$\$.*?^\$\$$"
 BLOCK = re.compile(rf"(?ms){FENCED}|(?:^(?!\$\$|```)[^\n]*\S[^\n]*(?:\n|\Z))+")
 GUESS = re.compile(r"\*\*(?:Before you|Guess)")
-PAGE_SCRIPT = re.compile(r"(?s)<link[^>]*>|<script.*?</script>")
-MOVES = re.compile(r"It can be moved where[^<]*")  # what a page says without scripts
+PAGE_SCRIPT = re.compile(r"(?s)<link[^>]*>|<script.*?</script>")  # slides have theirs
 WIDGET = "application/vnd.jupyter.widget-view+json"
 EXERCISE = re.compile(r"^### Exercise ", re.MULTILINE)
 END = "What you can now answer"
@@ -67,6 +68,9 @@ def make(target, paths):
     (target / "_static").mkdir()
     for source in ("book/_static/widgets.js", "tools/workshop/slides.css"):
         shutil.copy(ROOT / source, target / "_static")
+    (target / "_static" / "live").mkdir()
+    shutil.copy(ENTRY.with_name("live.css"), target / "_static" / "live")
+    (target / "_static" / "live.js").write_text(script(ENTRY), encoding="utf-8")
     links = []
     for path in paths:
         page = f"{path.stem}.html"
@@ -120,7 +124,7 @@ def in_sections(path):
     for cell in without_solutions(cells(path)):
         if cell.cell_type == "code":
             if to_look_at(cell):
-                found[-1][1].append(picture(cell, path))
+                found[-1][1].append(picture(cell))
             continue
         for match in BLOCK.finditer(plain(cell.source, path, on_the_site(path))):
             block = match[0].strip()
@@ -222,19 +226,15 @@ def text_cell(text):
     return nbformat.v4.new_markdown_cell(text)
 
 
-def picture(cell, path):
-    """The cell with what there is to see in it, and nothing that only a page can do."""
+def picture(cell):
+    """The cell with what there is to see in it."""
     shown = nbformat.from_dict(cell)
     shown.outputs = [output for output in cell.outputs if "data" in output]
     for output in shown.outputs:
         data = output.data
-        if (
-            WIDGET in data and "text/html" in data
-        ):  # it computes in the page, by scripts
+        if WIDGET in data and "text/html" in data:  # it computes where it is shown
             del data[WIDGET]
-            still = PAGE_SCRIPT.sub("", data["text/html"])
-            there = f'It moves on <a href="../html/book/{path.stem}.html">the page</a>.'
-            data["text/html"] = MOVES.sub(there, still)
+            data["text/html"] = PAGE_SCRIPT.sub("", data["text/html"])
     return shown
 
 

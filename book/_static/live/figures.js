@@ -5,6 +5,14 @@ import { listening as weightsOf } from "../playground/listening.js";
 import { distribution } from "../playground/sample.js";
 import { answers } from "./cost.js";
 
+// One of the pictures that were made beforehand: a script of the page holds them, for
+// each value of the first control, and within it of the second.
+const pictures = {};
+export function frames(values, { from }) {
+  pictures[from] ??= JSON.parse(document.getElementById(from).textContent);
+  return Object.values(values).reduce((found, at) => found[at], pictures[from]);
+}
+
 // What a training run costs. data: rows of a name and a text, and how many accelerators.
 export function cost(values, { rows, together }) {
   const found = answers(values, together);

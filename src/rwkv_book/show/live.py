@@ -50,32 +50,29 @@ class Figure:
 
     def page(self):
         """HTML for a page of the book: a picture, which a script replaces."""
-        place = {"figure": self.name, "controls": self.controls, "data": self.data}
-        stands = "; ".join(
-            f"{each['label']}: {starting_text(each)}" for each in self.controls
-        )
+        about = {"figure": self.name, "controls": self.controls, "data": self.data}
+        picture = self.picture(**self.at_start()).html()
         return (
             '<link rel="stylesheet" href="../_static/live/live.css">\n'
-            f'<div class="live" role="group" aria-label="{html.escape(self.label)}" '
-            f'data-live="{html.escape(json.dumps(place))}">\n'
-            f"{self.picture(**self.at_start()).html()}\n"
-            f"<p>This is how it stands at the start ({html.escape(stands)}). It can be "
-            "moved where JavaScript runs, and in Jupyter.</p>\n</div>\n"
+            f"{place(html.escape(self.label), about, picture)}\n"
             '<script src="../_static/live.js" defer></script>'
         )
 
     def widget(self):
         """The same for a kernel: ipywidgets that draw again when they are moved."""
         inputs = {each["name"]: input_widget(each) for each in self.controls}
-        shown = ipywidgets.HTML()
+        shown = ipywidgets.HTML(self.picture(**self.at_start()).html())
 
-        def update(_=None):
+        def update(_):
             values = {name: each.value for name, each in inputs.items()}
-            shown.value = self.picture(**values).html()
+            try:
+                shown.value = self.picture(**values).html()
+            except Exception as error:  # which the notebook's log would swallow
+                said = html.escape(f"{type(error).__name__}: {error}")
+                shown.value = f"<p><strong>This can't be drawn.</strong> {said}</p>"
 
         for each in inputs.values():
             each.observe(update, "value")
-        update()
         return ipywidgets.VBox([*inputs.values(), shown])
 
     def plain(self):
@@ -94,6 +91,20 @@ class Figure:
             "text/plain": self.plain(),
         }
         display(bundle, raw=True)
+
+
+def place(label, about, picture):
+    """HTML of what stands in the page until a script puts the figure there."""
+    stands = "; ".join(
+        f"{each['label']}: {starting_text(each)}" for each in about["controls"]
+    )
+    return (
+        f'<div class="live" role="group" aria-label="{label}" '
+        f'data-live="{html.escape(json.dumps(about))}">\n'
+        f"{picture}\n"
+        f"<p>This is how it stands at the start ({html.escape(stands)}). It can be "
+        "moved where JavaScript runs, and in Jupyter.</p>\n</div>"
+    )
 
 
 def starting_value(each):

@@ -20,16 +20,32 @@ CHAPTERS = sorted(
     for path in Path(export.__file__).parent.glob("chapter_*.py")
 )
 WRITTEN = """
-7 | 7.0 | 07 | +7 | -7 | \u22127 | 7. | .5 | 1e3 | 1E-3 | 1.5e+2 | 1e999 | -1e999 | 1,500
-12,345,678.9 | 1_000 | 1_5 | 1,50,000 | 1,5 | 12.345,6 | 12 345,6 | 1 500 | 1 500.5 | 1.000.000
-50% | 50 % | 1,500% | 1e999% | 0.00001% | 1/3 | 2 * (3 + 4) | 2**10 | 3-1 | (1+2) | 7 tokens
-7tokens | 1,500 bytes | 102.9 steps | 1e3x | 7\u00b2 | 7\u2167 | 7 \u00b5s | 7\u20ac | $7 | seven
-nan | inf | -inf | infinity | 0x10 | 1__0 | - | . | e5 | 1e | --7 | \u0667 | \uff17 | <b>7</b>
-7;8 | [7] | 7,\u00a0000 | 1\u202f500 | \u00a07\u00a0 | \ufeff7 | {answer} | 0 | -0 | 1.00.000
+7 | 7.0 | 07 | +7 | -7 | \u22127 | 7. | .5 | 1e3 | 1E-3 | 1.5e+2 | 1e999 | -1e999
+1,500 | 12,345,678.9 | 1_000 | 1_5 | 1,50,000 | 1,5 | 12.345,6 | 12 345,6 | 1 500
+1 500.5 | 1.000.000 | 50% | 50 % | 1,500% | 1e999% | 0.00001% | 1/3 | 2 * (3 + 4)
+2**10 | 3-1 | (1+2) | 7 tokens | 7tokens | 1,500 bytes | 102.9 steps | 1e3x | 7\u00b2
+7\u2167 | 7 \u00b5s | 7\u20ac | $7 | seven | nan | inf | -inf | infinity | 0x10 | 1__0
+- | . | e5 | 1e | --7 | \u0667 | \uff17 | <b>7</b> | 7;8 | [7] | 7,\u00a0000
+1\u202f500 | \u00a07\u00a0 | \ufeff7 | {answer} | 0 | -0 | 1.00.000
 """
 TEXTS = [text.strip(" \n") for text in WRITTEN.replace("\n", "|").split("|")]
-TEXTS += ["", "   ", "\t7\n", "7 a\nb", "7\u2028", "7 a\u2028b", "9" * 400, "x" * 20_000]
-TEXTS += ["1" + ",000" * 3000, "1-" * 5000 + "x", " " * 5000 + "7", "\U0001f600"]
+TEXTS += [
+    "",
+    "   ",
+    "\t7\n",
+    "7 a\nb",
+    "7\u2028",
+    "7 a\u2028b",
+    "9" * 400,
+    "x" * 20_000,
+]
+TEXTS += [
+    "x" * 20_000,
+    "1" + ",000" * 3000,
+    "1-" * 5000 + "x",
+    " " * 5000 + "7",
+    "\U0001f600",
+]
 
 
 def in_page(expression, argument):
@@ -51,7 +67,7 @@ def in_page(expression, argument):
 
 
 def answers(question):
-    """Texts for a number: what is right, each mistake, the edges of both, and others."""
+    """Texts for a number: what is right, each mistake, the edges of both, others."""
     if isinstance(question, OrderQuestion):
         names = question.right
         odd = [[], list(names[:-1]), [*names, names[0]], [names[0]] * len(names), ["x"]]

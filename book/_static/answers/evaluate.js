@@ -97,7 +97,7 @@ export function digest(...words) {
   return found.toString(16).padStart(16, "0");
 }
 
-function aNumber({ right, mistakes, hint, praise }, answer) {
+function judgeNumber({ right, mistakes, hint, praise }, answer) {
   const value = read(answer);
   if (!Number.isFinite(value)) {
     throw new Wrong(`It should be a finite number, and is ${formatted(value, "g")}.`);
@@ -108,7 +108,7 @@ function aNumber({ right, mistakes, hint, praise }, answer) {
   throw new Wrong(mistake ? mistake[1] : filled(hint, value));
 }
 
-function anOrder({ salt, names, right, mistakes, hint, praise }, answer) {
+function judgeOrder({ salt, names, right, mistakes, hint, praise }, answer) {
   if (JSON.stringify([...answer].sort()) !== JSON.stringify([...names].sort())) {
     throw new Wrong(`It should be a list with each of these names once: ${names.join(", ")}.`);
   }
@@ -120,7 +120,7 @@ function anOrder({ salt, names, right, mistakes, hint, praise }, answer) {
 // "Right. ..." or "Not yet. ...". An answer is a text, or a list of names for an order.
 export function diagnose(question, answer) {
   try {
-    return `Right. ${(question.kind === "order" ? anOrder : aNumber)(question, answer)}`;
+    return `Right. ${(question.kind === "order" ? judgeOrder : judgeNumber)(question, answer)}`;
   } catch (error) {
     if (!(error instanceof Wrong)) throw error;
     return `Not yet. ${error.message}`;

@@ -3,7 +3,8 @@
 `book/_static/answers/evaluate.js` judges an answer by this data as `diagnose` does by
 the questions; a test holds the two equal. Orders are exported as salted digests, which
 hide them from a casual look at the page's source and from nothing more: whoever wants
-to can try every order, and the sentences give answers away. So do numbers' tolerances.
+to can try every order, and the sentences give answers away. Numbers need their
+tolerances, which are exported as they are.
 """
 
 import importlib
@@ -76,13 +77,13 @@ def order_data(salt, question):
 
 
 def pieces(template):
-    """ "Not {answer:g}." -> ["Not ", ["g"], "."]: texts, and formats of what is filled in."""
+    """ "Not {answer:g}." -> ["Not ", ["g"], "."]: texts, and formats for the answer."""
     parsed = string.Formatter().parse(template)
     pairs = (([text], [[spec]] if name else []) for text, name, spec, _ in parsed)
     return [piece for piece in chain(*chain(*pairs)) if piece]
 
 
 def script_text(data):
-    """JSON that may stand within a script element: no sign in it can end the element."""
+    """JSON that may stand within a script element: nothing in it ends the element."""
     text = json.dumps(data, ensure_ascii=False, separators=(",", ":"))
     return text.replace("<", "\\u003c").replace("&", "\\u0026")

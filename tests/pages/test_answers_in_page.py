@@ -78,7 +78,7 @@ def test_the_first_page_counts_what_is_solved_and_leads_back(chapter, visit):
     assert "✓ 1 of" in first.locator(".map-solved").inner_text()
     first.locator(".book-progress button").click()
     assert first.locator(".book-progress, .map-solved").count() == 0
-    assert first.evaluate("localStorage.length") == 0
+    assert first.evaluate("localStorage.getItem('rwkv-book-progress')") is None
 
 
 REFUSED = """Object.defineProperty(window, "localStorage", {
@@ -97,4 +97,5 @@ def test_it_works_from_a_file_and_where_nothing_may_be_stored(browser, refused):
         assert answer(page, "7").startswith("Right.")
         page.goto((SITE / FIRST).as_uri())
         assert page.locator(".map-solved").count() == (0 if refused else 1)
-        assert not [problem for problem in problems if problem[-2:] == "no"]
+        # The theme's own scripts complain of the refusal, in its words; nothing else may.
+        assert set(problems) <= ({"no"} if refused else set())

@@ -97,5 +97,5 @@ def test_it_works_from_a_file_and_where_nothing_may_be_stored(browser, refused):
         assert answer(page, "7").startswith("Right.")
         page.goto((SITE / FIRST).as_uri())
         assert page.locator(".map-solved").count() == (0 if refused else 1)
-        # The theme's own scripts complain of the refusal, in its words; nothing else may.
+        # The theme's own scripts complain of the refusal; nothing else may.
         assert set(problems) <= ({"no"} if refused else set())

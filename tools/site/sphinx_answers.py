@@ -1,0 +1,61 @@
+"""A Sphinx extension: exercises answer in the page, where no kernel runs.
+
+Every page with exercises that have a check carries their data, which
+`rwkv_book.exercises.export` makes, and the script that makes fields of it. Nothing is
+listed here: an exercise `ex-04-1` is the one that `check("04.1", ...)` knows. The first
+page carries the numbers of all exercises, for its count of the solved ones.
+"""
+
+import re
+from pathlib import Path
+
+from rwkv_book.exercises import export
+from tools.contents import BOOK
+from tools.site.scripts import script
+
+ENTRY = BOOK / "_static" / "answers" / "answers.js"
+CHAPTER = re.compile(r"book/(?P<number>\d\d)_\w+")
+EXERCISE = re.compile(r'id="ex-(\d\d)-(\d+)"')
+
+
+def embed(app, pagename, templatename, context, doctree):
+    """The data of the page's exercises, at its end, and the script that reads them."""
+    if app.builder.format != "html":
+        return
+    if pagename == app.config.root_doc:
+        data = {"map": all_fields(app, pagename)}
+    elif chapter := CHAPTER.fullmatch(pagename):
+        on_page = {".".join(found) for found in EXERCISE.findall(context["body"])}
+        known = export.of_chapter(chapter["number"])
+        exercises = {number: known[number] for number in known if number in on_page}
+        data = {"chapter": int(chapter["number"]), "exercises": exercises}
+    else:
+        return
+    context["body"] += (
+        '<script type="application/json" id="answers-data">'
+        f"{export.script_text(data)}</script>"
+    )
+    app.add_js_file("answers.js", loading_method="defer")
+
+
+def all_fields(app, pagename):
+    """{address from the first page: numbers of its exercises that have a field}."""
+    found = {}
+    for page in sorted(app.env.found_docs):
+        if chapter := CHAPTER.fullmatch(page):
+            known = export.of_chapter(chapter["number"])
+            fields = [number for number in known if known[number]["kind"] != "code"]
+            found[app.builder.get_relative_uri(pagename, page)] = fields
+    return found
+
+
+def write_script(app, error):
+    if error is None and app.builder.format == "html":
+        target = Path(app.outdir) / "_static" / "answers.js"
+        target.write_text(script(ENTRY), encoding="utf-8")
+
+
+def setup(app):
+    app.connect("html-page-context", embed)
+    app.connect("build-finished", write_script)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}

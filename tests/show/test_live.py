@@ -16,9 +16,19 @@ from helpers.javascript import javascript
 from rwkv_book import rnn, show
 from rwkv_book.family import portraits, suffixes
 from rwkv_book.family.equation import table_recurrent
+from rwkv_book.labs import recall
 from rwkv_book.rwkv4 import minimal, wkv
 from rwkv_book.rwkv7 import minimal as rwkv7
-from rwkv_book.show import brackets, chain, endings, facts, gates, live, switches
+from rwkv_book.show import (
+    brackets,
+    chain,
+    endings,
+    facts,
+    gating,
+    live,
+    planted,
+    switches,
+)
 
 STATIC = Path(__file__).parents[2] / "book" / "_static"
 MODULES = STATIC / "live"
@@ -270,9 +280,9 @@ SENTENCES = ["a wonderful film", "Wonderful! <b> & é", "", "x " * 20]
 def test_the_page_gates_as_python_does(sentence, forget, chatter):
     values = {"sentence": sentence, "verdicts": "wonderful, B", "output": 0.5}
     values |= {"forget": forget, "chatter": chatter}
-    data = gates.FIGURE.data
+    data = gating.FIGURE.data
     (found,) = javascript("each => figures.gates(...each)", [[values, data]])
-    assert found == gates.Gates(**values).html()
+    assert found == gating.Gates(**values).html()
 
 
 def logit(gate):
@@ -281,7 +291,7 @@ def logit(gate):
 
 @pytest.mark.parametrize(("forget", "chatter", "output"), [(1, 1, 1), (0.9, 0.1, 0.5)])
 def test_gates_that_are_set_give_the_cell_of_an_lstm(forget, chatter, output):
-    steps = gates.steps_of("a dull start, a fine end", "fine", forget, chatter, output)
+    steps = gating.steps_of("a dull start, a fine end", "fine", forget, chatter, output)
     state = rnn.LstmState(double([[0]]), double([[0]]))
     for word, _, _, cell, _, hidden in steps:
         write, candidate = (1, 0.8) if word == "fine" else (chatter, 0.3)
@@ -293,10 +303,41 @@ def test_gates_that_are_set_give_the_cell_of_an_lstm(forget, chatter, output):
 
 
 def test_what_the_cell_holds_at_the_end_is_verdict_and_chatter():
-    *_, verdict, _ = gates.steps_of("a fine end", "fine", 0.5, 0, 1)[-1]
+    *_, verdict, _ = gating.steps_of("a fine end", "fine", 0.5, 0, 1)[-1]
     assert verdict == pytest.approx(0.4)
-    picture = gates.Gates("a fine end", "fine", 0.5, 1, 1)
+    picture = gating.Gates("a fine end", "fine", 0.5, 1, 1)
     assert "holds 0.78: 0.4 of the verdict, 0.38 of chatter" in picture.alt
+
+
+LOG_P = np.random.default_rng(3).normal(-20, 2, size=(2, 8, 8)).tolist()
+NAMES = ["<B>", "MALVORN", *"CDEFGH"]
+
+
+@pytest.mark.parametrize("time", [0, 1])
+@pytest.mark.parametrize("said", [0, 1, 7])
+def test_the_page_asks_for_planted_names_as_python_does(said, time):
+    figure = planted.figure(NAMES, [0, 1234], LOG_P)
+    values = {"said": said, "time": time}
+    (found,) = javascript("each => figures.planted(...each)", [[values, figure.data]])
+    assert found == figure.picture(**values).html()
+    assert "<B>" not in found and found.count(", said</th>") == 1
+
+
+def test_a_planted_name_gains_what_recall_says_it_does():
+    found = planted.gained(LOG_P[0])
+    gains = recall.Recall(0, torch.tensor(LOG_P[0])).gains
+    np.testing.assert_allclose(np.diag(found), gains, atol=1e-5)
+
+
+def test_a_name_that_nobody_said_is_compared_where_nobody_said_it():
+    """Text 0 makes all names likelier by 1 nat, and text 2 its own name by 5."""
+    log_p = [[-9.0] * 4, [-10.0] * 4, [-10.0, -10.0, -5.0, -10.0], [-10.0] * 4]
+    found = planted.gained(log_p)
+    assert found[0] == pytest.approx([1, 1, 1, 1])
+    assert found[2][2] == pytest.approx(5 - 1 / 3)
+    assert found[1][2] == pytest.approx(-0.5)
+    with pytest.raises(ValueError, match="three names"):
+        planted.gained([[1, 2], [3, 4]])
 
 
 # The frame around a figure.

@@ -6,6 +6,7 @@
     charts      lines with their labels, bars, heat maps
     lengths     accuracy against length, with seeds and chance
     recurrent   drawings: a chain of steps, the inside of an LSTM
+    inside      a layer of RWKV-4 with the numbers of one letter
     words       a text whose tokens are tinted by their weight
     sliders     pictures made beforehand, which move in the static page too
     live        figures that compute in the reader's page, and in a kernel
@@ -13,7 +14,8 @@
     chain       one sitting's averages, for a reader's own numbers
     facts       a table that is told a reader's facts, and corrected
     switches    one member of the family turned into the next
-    gates       one cell over a sentence, with its gates to set
+    planted     names, said or not, and what is left of them
+    gating      one cell over a sentence, with its gates to set
     brackets    tokens merged in any order, as a tree
     endings     what an automaton foretells of a reader's text
 

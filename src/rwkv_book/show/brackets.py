@@ -16,7 +16,7 @@ ORDERS = [
     ("scan", "(((a b) (c d)) ((e f) (g h)))"),
     ("chunks of 4", "((a b c d) (e f g h))"),
     ("all at once", "(a b c d e f g h)"),
-    ("your own, from the line below", ""),
+    ("your own", ""),
 ]
 OWN = "((a (b c)) ((d e) ((f g) h)))"
 # A column, a row, half a box; how many rows a box stands above its older parts.
@@ -197,7 +197,7 @@ FIGURE = live.Figure(
     [
         live.menu("order", "Order", ORDERS, 1),
         live.slider("key", "Key of token c", [(f"{k}", k) for k in (0, 2, 300)], 0),
-        live.text("own", "Your own brackets", OWN, longest=60),
+        live.text("own", "Your own brackets, if you choose them", OWN, longest=60),
     ],
     Brackets,
     {

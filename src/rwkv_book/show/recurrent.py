@@ -47,30 +47,31 @@ def lstm_cell(title, alt, numbers=None):
     ends = {"va": "center", "linespacing": 1.3}
     axes.text(0.8, 5, "cell" + says["cell_before"], ha="right", color=colour, **ends)
     axes.text(9.6, 5, "cell" + says["cell"], ha="left", color=colour, **ends)
-    axes.plot([0.9, 8.2], [0.9, 0.9], color=INK, linewidth=1)
+    axes.plot([0.9, 8.3], [0.9, 0.9], color=INK, linewidth=1)
     axes.text(0.8, 0.9, "hidden" + says["hidden_before"], ha="right", **ends)
     token = numbers["token"] if numbers else "token"
     axes.text(1.2, 0.05, token, ha="center", va="center", style="italic")
     arrow(axes, (1.2, 0.35), (1.2, 0.9))
-    gates = {2.4: "forget", 4.2: "input", 6.2: "candidate", 8.2: "output"}
+    gates = {2.1: "forget", 4.1: "input", 6.2: "candidate", 8.3: "output"}
     for x, name in gates.items():
         arrow(axes, (x, 0.9), (x, 1.6))
         kind = says[name] or ("\ntanh" if name == "candidate" else "\nσ")
-        box(axes, x, 2.15, name + kind, INK, width=1.75, height=1.1)
-    arrow(axes, (2.4, 2.7), (2.4, 4.7))
-    arrow(axes, (4.2, 2.7), (5.0, 3.5))
+        width = 1.95 if name == "candidate" else 1.75
+        box(axes, x, 2.15, name + kind, INK, width)
+    arrow(axes, (2.1, 2.7), (2.1, 4.7))
+    arrow(axes, (4.1, 2.7), (5.0, 3.5))
     arrow(axes, (6.2, 2.7), (5.4, 3.5))
     arrow(axes, (5.2, 4.0), (5.2, 4.7))
-    arrow(axes, (8.2, 5.0), (8.2, 4.5))
-    box(axes, 8.2, 4.2, "tanh", INK, width=1.0, height=0.55)
-    arrow(axes, (8.2, 3.9), (8.2, 3.6))
-    arrow(axes, (8.2, 2.7), (8.2, 3.05))
-    arrow(axes, (8.5, 3.32), (9.5, 3.32))
+    arrow(axes, (8.3, 5.0), (8.3, 4.5))
+    box(axes, 8.3, 4.2, "tanh", INK, width=1.0, height=0.55)
+    arrow(axes, (8.3, 3.9), (8.3, 3.6))
+    arrow(axes, (8.3, 2.7), (8.3, 3.05))
+    arrow(axes, (8.6, 3.32), (9.5, 3.32))
     axes.text(9.6, 3.32, "hidden" + says["hidden"], ha="left", **ends)
     axes.text(3.6, 5.35, says["kept"].strip(), ha="center", color=colour)
     axes.text(5.4, 4.2, says["added"].strip(), ha="left")
-    axes.text(8.0, 3.68, says["flattened"].strip(), ha="right", va="center")
-    for x, y, sign in ((2.4, 5, "×"), (5.2, 3.7, "×"), (5.2, 5, "+"), (8.2, 3.32, "×")):
+    axes.text(8.1, 3.68, says["flattened"].strip(), ha="right", va="center")
+    for x, y, sign in ((2.1, 5, "×"), (5.2, 3.7, "×"), (5.2, 5, "+"), (8.3, 3.32, "×")):
         node(axes, x, y, sign, colour)
     return figure
 

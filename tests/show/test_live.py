@@ -13,12 +13,22 @@ import torch
 from helpers.display import displayed
 from helpers.javascript import javascript
 
-from rwkv_book import show
+from rwkv_book import rnn, show
 from rwkv_book.family import portraits, suffixes
 from rwkv_book.family.equation import table_recurrent
+from rwkv_book.labs import recall
 from rwkv_book.rwkv4 import minimal, wkv
 from rwkv_book.rwkv7 import minimal as rwkv7
-from rwkv_book.show import chain, endings, facts, live, switches
+from rwkv_book.show import (
+    brackets,
+    chain,
+    endings,
+    facts,
+    gating,
+    live,
+    planted,
+    switches,
+)
 
 STATIC = Path(__file__).parents[2] / "book" / "_static"
 MODULES = STATIC / "live"
@@ -206,6 +216,128 @@ def test_endings_are_those_of_the_automaton(text):
         told, length = said[place]
         assert endings.foretold(text)[place + 1] == (told == letter) * length
     assert list(endings.goes_on(text)) == suffixes.written_on(text, endings.ON)
+
+
+ORDERS = [text for _, text in brackets.ORDERS if text] + [brackets.OWN]
+NO_ORDERS = [
+    "",
+    "((a b)",
+    "a b c d e f g",
+    "b a c d e f g h",
+    "(a b)) c d e f g h",
+    "<b>",
+]
+
+
+@pytest.mark.parametrize("key", [0, 2, 300])
+@pytest.mark.parametrize("order", ["", *ORDERS])
+def test_the_page_merges_as_python_does(order, key):
+    """Ends of orders too: a bracket around one letter, none around all."""
+    values = {"order": order, "own": "(a) b, ((c d)) (e (f g)) h", "key": key}
+    data = brackets.FIGURE.data
+    (found,) = javascript("each => figures.brackets(...each)", [[values, data]])
+    assert found == brackets.Brackets(**values).html()
+    assert len(re.findall("<rect", found)) == len(brackets.Brackets(**values).boxes)
+
+
+def test_what_is_no_order_is_told_what_to_write():
+    data = brackets.FIGURE.data
+    all_values = [{"order": "", "own": text, "key": 0} for text in NO_ORDERS]
+    found = javascript(
+        "each => figures.brackets(...each)", [[values, data] for values in all_values]
+    )
+    for values, page in zip(all_values, found, strict=True):
+        assert page == f"<p>{brackets.WORDS['wrong']}</p>"
+        assert page == brackets.Brackets(**values).html()
+
+
+@pytest.mark.parametrize("key", [0, 2, 300])
+@pytest.mark.parametrize("order", ORDERS)
+def test_any_brackets_give_the_operator_s_state(order, key):
+    keys, values = double([[0], [0], [key], *[[0]] * 5]), double(brackets.VALUES)
+    rate = double([math.log(2)])
+    _, state = wkv.wkv_recurrent(rate, 0 * rate, keys[None], values.view(1, 8, 1))
+    sums = brackets.tree(brackets.parsed(order), key)[-1]["sums"]
+    assert sums[0] / sums[1] == pytest.approx(state.average().item(), rel=1e-12)
+    logs = math.log(sums[1]) + sums[2], state.den.log().item() + state.log_scale.item()
+    assert logs[0] == pytest.approx(logs[1], rel=1e-12)
+
+
+@pytest.mark.parametrize("order", ORDERS)
+def test_no_two_boxes_of_a_tree_lie_on_each_other(order):
+    boxes = brackets.tree(brackets.parsed(order), 0)
+    for box in boxes:
+        column = [b["height"] for b in boxes if b["column"] == box["column"]]
+        assert sum(abs(height - box["height"]) < 1 for height in column) == 1
+        assert all(part["height"] < box["height"] for part in box["parts"])
+
+
+SENTENCES = ["a wonderful film", "Wonderful! <b> & é", "", "x " * 20]
+
+
+@pytest.mark.parametrize("sentence", SENTENCES)
+@pytest.mark.parametrize(("forget", "chatter"), [(1, 1), (0.9, 0.1), (0, 0.5)])
+def test_the_page_gates_as_python_does(sentence, forget, chatter):
+    values = {"sentence": sentence, "verdicts": "wonderful, B", "output": 0.5}
+    values |= {"forget": forget, "chatter": chatter}
+    data = gating.FIGURE.data
+    (found,) = javascript("each => figures.gates(...each)", [[values, data]])
+    assert found == gating.Gates(**values).html()
+
+
+def logit(gate):
+    return double(gate).logit(1e-15)
+
+
+@pytest.mark.parametrize(("forget", "chatter", "output"), [(1, 1, 1), (0.9, 0.1, 0.5)])
+def test_gates_that_are_set_give_the_cell_of_an_lstm(forget, chatter, output):
+    steps = gating.steps_of("a dull start, a fine end", "fine", forget, chatter, output)
+    state = rnn.LstmState(double([[0]]), double([[0]]))
+    for word, _, _, cell, _, hidden in steps:
+        write, candidate = (1, 0.8) if word == "fine" else (chatter, 0.3)
+        bias = [logit(write), logit(forget), double(candidate).atanh(), logit(output)]
+        params = rnn.Params(double([[0]] * 4), double([[0]] * 4), torch.stack(bias))
+        _, state = rnn.lstm_step(double([[0]]), state, params)
+        assert state.cell.item() == pytest.approx(cell, abs=1e-12)
+        assert state.hidden.item() == pytest.approx(hidden, abs=1e-12)
+
+
+def test_what_the_cell_holds_at_the_end_is_verdict_and_chatter():
+    *_, verdict, _ = gating.steps_of("a fine end", "fine", 0.5, 0, 1)[-1]
+    assert verdict == pytest.approx(0.4)
+    picture = gating.Gates("a fine end", "fine", 0.5, 1, 1)
+    assert "holds 0.78: 0.4 of the verdict, 0.38 of chatter" in picture.alt
+
+
+LOG_P = np.random.default_rng(3).normal(-20, 2, size=(2, 8, 8)).tolist()
+NAMES = ["<B>", "MALVORN", *"CDEFGH"]
+
+
+@pytest.mark.parametrize("time", [0, 1])
+@pytest.mark.parametrize("said", [0, 1, 7])
+def test_the_page_asks_for_planted_names_as_python_does(said, time):
+    figure = planted.figure(NAMES, [0, 1234], LOG_P)
+    values = {"said": said, "time": time}
+    (found,) = javascript("each => figures.planted(...each)", [[values, figure.data]])
+    assert found == figure.picture(**values).html()
+    assert "<B>" not in found and found.count(", said</th>") == 1
+
+
+def test_a_planted_name_gains_what_recall_says_it_does():
+    found = planted.gained(LOG_P[0])
+    gains = recall.Recall(0, torch.tensor(LOG_P[0])).gains
+    np.testing.assert_allclose(np.diag(found), gains, atol=1e-5)
+
+
+def test_a_name_that_nobody_said_is_compared_where_nobody_said_it():
+    """Text 0 makes all names likelier by 1 nat, and text 2 its own name by 5."""
+    log_p = [[-9.0] * 4, [-10.0] * 4, [-10.0, -10.0, -5.0, -10.0], [-10.0] * 4]
+    found = planted.gained(log_p)
+    assert found[0] == pytest.approx([1, 1, 1, 1])
+    assert found[2][2] == pytest.approx(5 - 1 / 3)
+    assert found[1][2] == pytest.approx(-0.5)
+    with pytest.raises(ValueError, match="three names"):
+        planted.gained([[1, 2], [3, 4]])
 
 
 # The frame around a figure.

@@ -27,3 +27,29 @@ def test_a_cell_is_kept_added_to_and_shown():
     assert {"forget", "input", "candidate", "output", "token"} <= names
     assert texts.count("×") == 3 and texts.count("+") == 1
     assert texts.count("cell") == texts.count("hidden") == 2  # in and out
+
+
+STEP = {
+    "token": "bad", "forget": 0.5, "input": 0.75, "candidate": -0.8, "output": 1.0,
+    "cell_before": 0.8, "hidden_before": 0.0, "cell": -0.2, "hidden": -0.2,
+}  # fmt: skip
+
+
+def test_the_numbers_of_a_step_stand_in_its_cell():
+    figure = recurrent.lstm_cell("A cell", "A line runs through.", STEP)
+    texts = [text.get_text() for text in figure.axes.texts]
+    assert {"forget\n0.50", "input\n0.75", "candidate\n−0.80", "output\n1.00"} < {
+        *texts
+    }
+    assert {"cell\n0.80", "cell\n−0.20", "hidden\n0.00", "hidden\n−0.20"} < {*texts}
+    assert texts.count("0.40") == 1  # kept: 0.5 · 0.8
+    assert texts.count("−0.60") == 1  # added: 0.75 · −0.8
+    assert "bad" in texts and "token" not in texts
+
+
+def test_an_lstm_s_chain_carries_a_cell_and_what_is_shown():
+    figure = recurrent.lstm_chain([STEP, STEP | {"cell": -1e-9}], "A chain", "Two.")
+    texts = [text.get_text() for text in figure.axes.texts]
+    assert texts.count("f 0.50\ni 0.75\ng −0.80\no 1.00") == 2
+    assert texts.count("0.80") == 2  # before each step
+    assert texts.count("−0.20") == 1 and texts.count("0.00") == 3  # no −0.00

@@ -138,6 +138,172 @@ function storyTables({ decay: [kind, by], removal, rate }, { story, constant, co
   });
 }
 
+// Tokens merged in an order of brackets, as a tree whose boxes hold the sums of a stretch:
+// num and den on a shared scale, and the length. Every token is faded once for each later one.
+export function brackets({ order, own, key }, data) {
+  const boxes = bracketTree(order || own, key, data);
+  if (!boxes) return `<p>${data.words.wrong}</p>`;
+  const [wide, high, halfWide, halfHigh, , line] = data.sizes;
+  const root = boxes.at(-1);
+  const top = root.height * high + halfHigh + 2;
+  const across = (column) => (column + 0.5) * wide;
+  const up = (height) => top - height * high;
+  const text = (x, y, said) => `<text x="${written(x)}" y="${written(y)}">${said}</text>`;
+  const shape = (box) => {
+    const [x, y] = [across(box.column), up(box.height)];
+    const paths = box.parts.map((part) => {
+      const start = `M${written(across(part.column))} ${written(up(part.height) - halfHigh)}`;
+      if (part === box.parts.at(-1)) return `${start}V${written(y + halfHigh)}`;
+      return `${start}V${written(y)}H${written(x - halfWide)}`;
+    });
+    const path = `<path d="${paths.join("")}" fill="none" stroke="${data.accent}"/>`;
+    return (
+      `${paths.length ? path : ""}<rect x="${written(x - halfWide)}" y="${written(y - halfHigh)}" ` +
+      `width="${2 * halfWide}" height="${2 * halfHigh}" rx="4" fill="none" ` +
+      `stroke="${data.accent}" stroke-width="1.5"/>` +
+      boxLines(box)
+        .map((said, n) => text(x, y + (n - 1.5) * line + 4, said))
+        .join("")
+    );
+  };
+  const names = [...data.tokens].map((name, n) => text(across(n), top + halfHigh + 16, name));
+  const [num, den, scale] = boxLines(root);
+  const found = { num, den, log_scale: scale, average: averageOf(root) };
+  const straight = averageOf(bracketTree(data.straight, key, data).at(-1));
+  const stretches = boxes.filter((box) => box.parts.length);
+  const said = stretches.map((box) => `${box.letters}: ${boxLines(box).join(", ")}`).join("; ");
+  return (
+    `<p><strong>${filled(data.words.end, found)}</strong></p>` +
+    `<svg role="img" aria-label="${filled(data.words.alt, { stretches: said })}" ` +
+    `viewBox="0 0 ${wide * data.tokens.length} ${written(top + halfHigh + 22)}" ` +
+    'style="display: block; width: 100%; max-width: 30rem; ' +
+    'margin: 0.75rem auto; fill: currentColor; font-size: 11px; text-anchor: middle">' +
+    `${boxes.map(shape).join("")}${names.join("")}</svg>` +
+    `<p>${filled(data.words.key, { straight })}</p>`
+  );
+}
+
+const boxLines = ({ sums, letters }) => [...sums, letters.length].map(written);
+const averageOf = ({ sums: [num, den] }) => (num / den).toFixed(4);
+
+// The boxes of an order, parts before the whole; null for a text that is none.
+function bracketTree(text, key, { tokens, values, loud, sizes: [, , , , aboveOlder] }) {
+  const order = parsedBrackets(text, tokens);
+  if (!order) return null;
+  const boxes = [];
+  const place = (part) => {
+    const found = Array.isArray(part) ? together(part.map(place), aboveOlder) : leaf(part);
+    boxes.push(found);
+    return found;
+  };
+  const leaf = (letter) => {
+    const column = tokens.indexOf(letter);
+    const sums = [values[column], 1, column === loud ? key : 0];
+    return { letters: letter, sums, parts: [], height: 0, column };
+  };
+  place(order);
+  return boxes;
+}
+
+function together(parts, aboveOlder) {
+  const letters = parts.map((part) => part.letters).join("");
+  let end = 0;
+  const scales = parts.map((part) => {
+    end += part.letters.length;
+    return part.sums[2] - (letters.length - end) * Math.LN2;
+  });
+  const top = Math.max(...scales);
+  const total = (n) =>
+    parts.reduce((sum, part, at) => sum + Math.exp(scales[at] - top) * part.sums[n], 0);
+  const last = parts.at(-1);
+  const older = parts.slice(0, -1).map((part) => part.height + aboveOlder);
+  const height = Math.max(last.height + 1, ...older);
+  return { letters, sums: [total(0), total(1), top], parts, height, column: last.column };
+}
+
+function parsedBrackets(text, tokens) {
+  const groups = [[]];
+  let seen = "";
+  for (const sign of text.replace(/[ ,]/g, "")) {
+    if (sign === "(") groups.push([]);
+    else if (sign === ")" && groups.length > 1 && groups.at(-1).length) {
+      const group = groups.pop();
+      groups.at(-1).push(group.length > 1 ? group : group[0]);
+    } else {
+      groups.at(-1).push(sign);
+      seen += sign;
+    }
+  }
+  if (seen !== tokens || groups.length > 1) return null;
+  return groups[0].length > 1 ? groups[0] : groups[0][0];
+}
+
+// A cell over the words of a sentence: kept by the forget gate, added to by the input gate, and
+// shown by the output gate.
+export function gates({ sentence, verdicts, forget, chatter, output }, data) {
+  const wordsOf = (text) => text.match(/[^\s.,;:!?]+/g) ?? [];
+  const named = wordsOf(verdicts.toLowerCase());
+  const words = wordsOf(sentence).slice(0, data.most);
+  if (!words.length) return `<p>${escape(data.words.nothing)}</p>`;
+  let [cell, verdict, hidden] = [0, 0, 0];
+  const bar = (number) => {
+    const wide = written(Math.min(100, (100 * number) / data.full));
+    return (
+      `<td style="width: 30%">${written(number)}<span style="display: block; ` +
+      `height: 0.4rem; width: ${wide}%; background: ${data.colour}"></span></td>`
+    );
+  };
+  const rows = words.map((word) => {
+    const counts = named.includes(word.toLowerCase());
+    const [write, candidate] = counts ? [1, data.verdict] : [chatter, data.rest];
+    cell = forget * cell + write * candidate;
+    verdict = forget * verdict + (counts ? data.verdict : 0);
+    hidden = output * Math.tanh(cell);
+    return (
+      `<tr><th scope="row">${escape(word)}</th>` +
+      `<td>${written(write)} · ${written(candidate)}</td>${bar(cell)}${bar(hidden)}</tr>`
+    );
+  });
+  const ends = { cell, verdict, chatter: cell - verdict, hidden };
+  for (const name of Object.keys(ends)) ends[name] = written(ends[name]);
+  return (
+    `<p><strong>${filled(data.words.end, ends)}</strong></p>` +
+    '<table class="table" style="width: 100%"><thead><tr>' +
+    data.header.map((name) => `<th scope="col">${name}</th>`).join("") +
+    `</tr></thead><tbody>${rows.join("")}</tbody></table>`
+  );
+}
+
+// What is left of a name that was said, beside names that were not: nats gained, as bars.
+export function planted({ said, time }, { names, later, gains, header, words, colours }) {
+  const found = gains[time][said];
+  const times = (gain) => `${Math.floor(10 * Math.exp(gain) + 0.5) / 10}`;
+  const others = names.map((_, n) => n).filter((n) => n !== said);
+  const best = others.reduce((top, n) => (found[n] > found[top] ? n : top));
+  const ends = { name: names[said], later: later[time], times: times(found[said]) };
+  Object.assign(ends, { best: names[best], most: times(found[best]) });
+  const bar = (gain, colour) => {
+    const wide = Math.min(50, 10 * Math.abs(gain));
+    const left = gain > 0 ? 50 : 50 - wide;
+    return (
+      `<td style="width: 40%">${written(gain)}<span style="display: block; ` +
+      `height: 0.4rem; margin-left: ${written(left)}%; width: ${written(wide)}%; ` +
+      `background: ${colour}"></span></td>`
+    );
+  };
+  const rows = names.map(
+    (name, n) =>
+      `<tr><th scope="row">${escape(name)}${n === said ? ", said" : ""}</th>` +
+      `${bar(found[n], colours[n === said ? 0 : 1])}<td>${times(found[n])}</td></tr>`,
+  );
+  return (
+    `<p><strong>${escape(filled(words, ends))}</strong></p>` +
+    '<table class="table" style="width: 100%"><thead><tr>' +
+    header.map((name) => `<th scope="col">${name}</th>`).join("") +
+    `</tr></thead><tbody>${rows.join("")}</tbody></table>`
+  );
+}
+
 // The letters of a text that were foretold by what followed its longest ending when that
 // was there before.
 export function endings({ text }, { nothing, words, most, tint }) {

@@ -94,11 +94,16 @@ def plant(network, name, between=SPEECHES):
     The first of the gains is yours. ValueError unless the name is 2 to 12 of the
     letters A to Z; small ones are made large.
     """
+    return recall(network, names_with(name), introduction, between, question)
+
+
+def names_with(name):
+    """The eight names of `plant`, yours first."""
     name = name.upper()
     if not re.fullmatch("[A-Z]{2,12}", name):
         raise ValueError(f"a name of 2 to 12 letters, A to Z, and not {name!r}")
     others = [other[: len(name)] for other in POOL if other[: len(name)] != name]
-    return recall(network, [name, *others[:7]], introduction, between, question)
+    return [name, *others[:7]]
 
 
 def scenes_of(text, count, marks=(180, 480, 1030)):

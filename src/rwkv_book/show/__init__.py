@@ -5,8 +5,8 @@
     pictures    an SVG that is right on a white page, on a dark one and in grey print
     charts      lines with their labels, bars, heat maps
     lengths     accuracy against length, with seeds and chance
-    trees       brackets: what is merged with what
     recurrent   drawings: a chain of steps, the inside of an LSTM
+    inside      a layer of RWKV-4 with the numbers of one letter
     words       a text whose tokens are tinted by their weight
     sliders     pictures made beforehand, which move in the static page too
     live        figures that compute in the reader's page, and in a kernel
@@ -14,6 +14,9 @@
     chain       one sitting's averages, for a reader's own numbers
     facts       a table that is told a reader's facts, and corrected
     switches    one member of the family turned into the next
+    planted     names, said or not, and what is left of them
+    gating      one cell over a sentence, with its gates to set
+    brackets    tokens merged in any order, as a tree
     endings     what an automaton foretells of a reader's text
 
 This is the only room that imports matplotlib, ipywidgets and IPython.
@@ -24,7 +27,6 @@ from rwkv_book.show.palette import ACCENT, DASHES, INK, PALETTE, colours
 from rwkv_book.show.pictures import Figure, Picture
 from rwkv_book.show.sliders import slider, two_sliders
 from rwkv_book.show.text import beside, show_markdown, source, table
-from rwkv_book.show.trees import Node, tree
 from rwkv_book.show.words import Words
 
 __all__ = [
@@ -33,7 +35,6 @@ __all__ = [
     "INK",
     "PALETTE",
     "Figure",
-    "Node",
     "Picture",
     "Words",
     "bars",
@@ -46,6 +47,5 @@ __all__ = [
     "slider",
     "source",
     "table",
-    "tree",
     "two_sliders",
 ]

@@ -1,0 +1,115 @@
+"""Names that were planted in a text, or were not, and what is left of them later."""
+
+import html
+import math
+
+from rwkv_book.show import live
+from rwkv_book.show.chain import written
+from rwkv_book.show.palette import ACCENT, PALETTE
+from rwkv_book.show.pictures import Picture
+
+HEADER = ["asked for", "nats gained", "times as likely"]
+WORDS = (
+    "{name}, said {later} bytes ago, is {times} times as likely as where another name "
+    "was said. Of the seven that nobody said here, the best off is {best}, at {most}."
+)
+
+
+def gained(log_p):
+    """What each text adds to each name, in nats: rows are texts, columns names.
+
+    `log_p` (N,N) has the name j in text i, which says name i. A name is compared with
+    itself in all other texts that don't say it. ValueError for fewer than three names.
+    """
+    count = len(log_p)
+    if count < 3:
+        raise ValueError(f"need three names or more to compare, got {count}")
+    found = []
+    for i in range(count):
+        row = []
+        for j in range(count):
+            others = [log_p[k][j] for k in range(count) if k not in (i, j)]
+            row.append(log_p[i][j] - sum(others) / len(others))
+        found.append(row)
+    return found
+
+
+class Planted(Picture):
+    """One text, asked for all names some time later: a bar for each."""
+
+    def __init__(self, names, later, gains, said):
+        self.names, self.gains, self.said = names, gains, said
+        others = [n for n in range(len(names)) if n != said]
+        best = max(others, key=lambda n: gains[n])
+        words = WORDS.format(
+            name=names[said],
+            later=later,
+            times=times(gains[said]),
+            best=names[best],
+            most=times(gains[best]),
+        )
+        super().__init__("", words)
+
+    def html(self):
+        """A line, and a row of a table for each name."""
+        head = "".join(f'<th scope="col">{name}</th>' for name in HEADER)
+        body = "".join(
+            f'<tr><th scope="row">{html.escape(name)}{", said" * (n == self.said)}'
+            f"</th>{bar(gain, n == self.said)}<td>{times(gain)}</td></tr>"
+            for n, (name, gain) in enumerate(zip(self.names, self.gains, strict=True))
+        )
+        return (
+            f"<p><strong>{html.escape(self.alt)}</strong></p>"
+            '<table class="table" style="width: 100%"><thead><tr>'
+            f"{head}</tr></thead><tbody>{body}</tbody></table>"
+        )
+
+
+def times(gain):
+    """How many times as likely, with one decimal."""
+    return f"{math.floor(10 * math.exp(gain) + 0.5) / 10:.10g}"
+
+
+def bar(gain, said):
+    """A number over a bar that starts in the middle, and leads to the left below 0."""
+    wide = min(50, 10 * abs(gain))
+    left = 50 if gain > 0 else 50 - wide
+    colour = ACCENT if said else PALETTE["other"]
+    return (
+        f'<td style="width: 40%">{written(gain)}<span style="display: block; '
+        f"height: 0.4rem; margin-left: {written(left)}%; width: {written(wide)}%; "
+        f'background: {colour}"></span></td>'
+    )
+
+
+def figure(names, later, log_ps):
+    """A live figure of names, and of a matrix for each of the times `later` (bytes).
+
+    `log_ps` [(N,N)], as `labs.recall` finds them: ln p of name j in the text of name i.
+    """
+    gains = [
+        [[round(gain, 2) for gain in row] for row in gained(log_p)] for log_p in log_ps
+    ]
+
+    def picture(said, time):
+        return Planted(names, f"{later[time]:,}", gains[time][said], said)
+
+    said = [(name, n) for n, name in enumerate(names)]
+    times = [(f"{tokens:,}", n) for n, tokens in enumerate(later)]
+    return live.Figure(
+        "planted",
+        "A name that was said, and what is left of it later",
+        [
+            live.menu("said", "Name that is said", said, 0),
+            live.slider("time", "Bytes later", times, 0),
+        ],
+        picture,
+        {
+            "names": list(names),
+            "later": [f"{n:,}" for n in later],
+            "gains": gains,
+            "header": HEADER,
+            "words": WORDS,
+            "colours": [ACCENT, PALETTE["other"]],
+        },
+    )

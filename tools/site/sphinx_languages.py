@@ -93,9 +93,10 @@ def keep_ids(app, doctree):
 
 def stands_in_sections(node):
     """Whether it is a section, and not one inside an exercise."""
-    while isinstance(node, nodes.section):
-        node = node.parent
-    return isinstance(node, nodes.document)
+    above = node
+    while isinstance(above, nodes.section):
+        above = above.parent
+    return above is not node and isinstance(above, nodes.document)
 
 
 def keep_facts(app, doctree):

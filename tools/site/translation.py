@@ -47,7 +47,7 @@ def all_files(code, pages=None):
 
 def bring_up_to_date(path, texts, code):
     """Rewrite a catalogue: these texts in this order, with what is known of them."""
-    known = Catalog(locale=code)
+    known = Catalog(locale=code, fuzzy=False)
     if path.exists():
         with open(path, "rb") as file:
             known = read_po(file, locale=code)
@@ -59,6 +59,7 @@ def bring_up_to_date(path, texts, code):
     known._messages = dict(
         sorted(known._messages.items(), key=lambda item: order.get(item[1].id, -1))
     )
+    known.fuzzy = False
     known.obsolete.clear()
     known.header_comment = f"# {HEAD.format(name=translated.language(code).name)}#"
     path.parent.mkdir(parents=True, exist_ok=True)

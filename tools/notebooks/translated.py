@@ -126,6 +126,21 @@ def page_in(page: str, code: str):
     return notebook
 
 
+HEADING = re.compile(r"(?m)^(#{3,4} )(Solution of exercise|Exercise) (\d\d\.\d)")
+CHAPTER = re.compile(r" of chapter (\d+)")
+NOTE = re.compile(r"(?m)^> \*\*Note\*\*$")
+
+
+def say_headings(notebook, code):
+    """What a copy's headings and boxes say beyond the page: in the language, too."""
+    words = prose_of("site", code)
+    for cell in notebook.cells:
+        if cell.cell_type == "markdown":
+            text = HEADING.sub(lambda m: m[1] + words.say(f"{m[2]} {m[3]}"), cell.source)
+            text = CHAPTER.sub(lambda m: words.say(f"of chapter {m[1]}"), text)
+            cell.source = NOTE.sub(lambda m: f"> **{words.say('Note')}**", text)
+
+
 def speaking(code):
     """The cell by which figures and checks say their words in the language."""
     text = f'from rwkv_book import language\n\nlanguage.use("{code}")'

@@ -18,9 +18,9 @@ from tools import contents
 from tools.checks import reading
 from tools.contents import ROOT
 from tools.notebooks import plain_markdown, translated
+from tools.site import translated_words
 
 STATED = re.compile(r"about\s+(\d+)\s+minutes\s+to\s+read,\s+([\w. ]+?)\s+to\s+run")
-QUESTION = re.compile(r"(?s)^# .+?\n+\*\*(.+?\?)\*\*")
 
 
 def is_english(app):
@@ -134,13 +134,13 @@ def parts(app):
 def english_stop(app, page):
     """A station of the map in English: title, link, question and language's remark."""
     language = translated.language(app.config.language)
-    title = plain_markdown.title_of(ROOT / page)
-    question = QUESTION.search(opening(translated.source(page)))
+    say = translated.prose_of("site", language.code).say
+    title, question = translated_words.title_and_question(ROOT / page)
     return {
-        "title": title,
+        "title": say(title),
         "remark": language.english,
         "link": f"../../{page}.html",
-        "question": question and " ".join(question[1].split()),
+        "question": question and say(question),
         "minutes": reading.minutes(translated.source(page)),
         "stated": stated_in(page),
     }
@@ -203,6 +203,7 @@ def setup(app):
     app.add_search_language(Pairs)
     app.connect("doctree-read", keep_ids, priority=400)
     app.connect("doctree-read", keep_facts, priority=600)
-    app.connect("html-page-context", offer_languages, priority=510)
+    # Before the theme, at 500, looks which of its parts are empty.
+    app.connect("html-page-context", offer_languages, priority=450)
     app.connect("build-finished", translate_words, priority=900)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

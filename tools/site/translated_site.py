@@ -8,6 +8,7 @@ those of the English site, one folder up.
 import os
 import re
 import shutil
+from copy import deepcopy
 from pathlib import Path
 
 import nbformat
@@ -47,7 +48,7 @@ def build(code, built=BUILT):
         source,
         folder,
         noconfig=True,
-        path_config=ROOT / "_config.yml",
+        path_config=source / "_config.yml",
         doctreedir=source / ".doctrees",
         quiet=True,
         really_quiet=False,
@@ -61,7 +62,6 @@ def build(code, built=BUILT):
 
 def settings(language, source):
     """What differs from the settings of the English pages."""
-    scripts = contents.CONFIG["sphinx"]["config"]["nb_ipywidgets_js"]
     return {
         "external_toc_path": str(source / "_toc.yml"),
         "latex_individualpages": False,
@@ -77,10 +77,6 @@ def settings(language, source):
         "templates_path": [str(ROOT / "tools" / "site" / "templates")],
         "bibtex_bibfiles": [str(BOOK / "references.bib")],
         "mathjax_path": "../../vendor/mathjax/es5/tex-mml-chtml.js",
-        "nb_ipywidgets_js": {
-            name.replace("../vendor/", "../../vendor/"): about
-            for name, about in scripts.items()
-        },
     }
 
 
@@ -105,6 +101,7 @@ def write_sources(language, folder):
     (folder / "book" / "workshop").mkdir(parents=True, exist_ok=True)
     shutil.copy(beside, folder / beside.relative_to(ROOT))
     (folder / "_toc.yml").write_text(table_of_contents(language), "utf-8")
+    (folder / "_config.yml").write_text(configuration(language), "utf-8")
 
 
 def write_static(language, folder):
@@ -125,6 +122,17 @@ def write_static(language, folder):
     beside = folder / "playground" / "beside.js"
     text = beside.read_text("utf-8").replace("`../${file}`", "`../../../_static/${file}`")
     beside.write_text(text, "utf-8")
+
+
+def configuration(language):
+    """The book's settings with the language's title, and libraries one folder up."""
+    config = deepcopy(contents.CONFIG) | {"title": language.title}
+    settings = config["sphinx"]["config"]
+    settings["nb_ipywidgets_js"] = {
+        name.replace("../vendor/", "../../vendor/"): about
+        for name, about in settings["nb_ipywidgets_js"].items()
+    }
+    return yaml.safe_dump(config, allow_unicode=True, sort_keys=False)
 
 
 def table_of_contents(language):
@@ -168,7 +176,8 @@ def for_the_site(text, page, language):
         name = os.path.normpath(Path(page).parent / target)
         if language.has(name):
             return role
-        title = shown or plain_markdown.title_of(ROOT / name)
+        say = translated.prose_of("site", language.code).say
+        title = shown or say(plain_markdown.title_of(ROOT / name))
         return english(title, page, f"{name}.html", language.english)
 
     text = BESIDE.sub(r'href="../\1', text)

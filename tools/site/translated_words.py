@@ -10,14 +10,15 @@ from pathlib import Path
 
 from rwkv_book.language import catalogue, outputs
 from tools import contents
-from tools.contents import BOOK
-from tools.notebooks import translated
+from tools.contents import BOOK, ROOT
+from tools.notebooks import plain_markdown, translated
 
 STATIC = BOOK / "_static"
 HOLE = r"\$\{(?:[^{}`]|`[^`]*`)*\}"
 LITERAL = rf'(?:"(?:[^"\\\n]|\\.)*"|`(?:[^`\\$]|\\.|\$(?!\{{)|{HOLE})*`)'
 TEXT = re.compile(rf"{LITERAL}(?:\s*\+\s*{LITERAL})*")
 PIECE = re.compile(LITERAL)
+QUESTION = re.compile(r"(?s)^# .+?\n+\*\*(.+?\?)\*\*")
 COMMENT = re.compile(r"(?m)^\s*//.*$|//(?= ).*$")
 FIELD = re.compile(HOLE)
 BETWEEN_TAGS = re.compile(r"(?<=>)[^<>`]+(?=<)")
@@ -59,19 +60,47 @@ AROUND = (
     "Repository",
     "Skip to main content",
     "Back to top",
+    "Toggle primary sidebar",
+    "Toggle secondary sidebar",
+    "Toggle hidden content",
+    "Search this book...",
+    "Table of contents",
+    "Source repositories",
+    "Launch interactive content",
+    "Launch on Colab",
+    "Launch on Binder",
+    "Colab logo",
+    "Binder logo",
+    "Color mode",
+    "System Settings",
+    "Link to this heading",
+    "Link to this term",
 )
 
 
-def texts() -> list[str]:
-    """All of them, each once."""
+def texts(code: str) -> list[str]:
+    """All of them, each once, with the titles of the pages that are not translated."""
     found = dict.fromkeys(contents.parts())
     found.pop("")
+    for page in contents.pages():
+        if not translated.language(code).has(page.relative_to(ROOT).as_posix()):
+            found |= dict.fromkeys(filter(None, title_and_question(page)))
     found |= dict.fromkeys(AROUND)
     for path in scripts():
         found |= dict.fromkeys(texts_of_script(path.read_text("utf-8")))
     for path in elements():
         outputs.html(path.read_text("utf-8"), lambda text: found.setdefault(catalogue.squeezed(text)) or text)
     return list(found)
+
+
+def title_and_question(page: Path):
+    """What stands on the map of the book for a page; a page may have no question."""
+    path = translated.source(page.relative_to(ROOT).as_posix())
+    text = path.read_text("utf-8")
+    if path.suffix == ".ipynb":
+        text = "\n".join(cell.source for cell in plain_markdown.cells(path)[:4])
+    asked = QUESTION.search(text)
+    return plain_markdown.title_of(page), asked and catalogue.squeezed(asked[1])
 
 
 def scripts() -> list[Path]:

@@ -38,7 +38,7 @@ def all_files(code, pages=None):
     """Those of some pages, or of all of a language, and what the pages share."""
     found = {
         translated.words_file(translated.ALL_CHECKS, code): translated.check_words(),
-        translated.prose_file("site", code): translated_words.texts(),
+        translated.prose_file("site", code): translated_words.texts(code),
     }
     for page in pages or translated.language(code).pages:
         found |= files(page, code)

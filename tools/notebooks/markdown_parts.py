@@ -77,7 +77,9 @@ def asked(text, say):
 def row(line, say):
     """A line of a table, cell by cell."""
     cells = re.split(r"(?<!\\)\|", line)
-    return "|".join(f" {asked(c.strip(), say)} " if c.strip() else c for c in cells).strip()
+    return "|".join(
+        f" {asked(c.strip(), say)} " if c.strip() else c for c in cells
+    ).strip()
 
 
 def term(line, say):

@@ -36,7 +36,9 @@ class Language:
     name: str
     title: str
     published: bool
-    english: str  # what is written behind a link to a page that there is in English only
+    english: (
+        str  # what is written behind a link to a page that there is in English only
+    )
     pages: tuple[str, ...]
     kept: tuple[dict, ...]  # outputs that stay: {page, cell: a line of its code, why}
 
@@ -57,7 +59,9 @@ def language(code: str) -> Language:
 
 def languages() -> list[Language]:
     """All that there are, by their codes."""
-    return [language(path.parent.name) for path in sorted(LOCALE.glob("*/language.yml"))]
+    return [
+        language(path.parent.name) for path in sorted(LOCALE.glob("*/language.yml"))
+    ]
 
 
 def published() -> list[Language]:
@@ -136,7 +140,9 @@ def say_headings(notebook, code):
     words = prose_of("site", code)
     for cell in notebook.cells:
         if cell.cell_type == "markdown":
-            text = HEADING.sub(lambda m: m[1] + words.say(f"{m[2]} {m[3]}"), cell.source)
+            text = HEADING.sub(
+                lambda m: m[1] + words.say(f"{m[2]} {m[3]}"), cell.source
+            )
             text = CHAPTER.sub(lambda m: words.say(f"of chapter {m[1]}"), text)
             cell.source = NOTE.sub(lambda m: f"> **{words.say('Note')}**", text)
 
@@ -200,7 +206,9 @@ def words(page: str, code: str) -> list[str]:
     there as this pattern, and what is in the field as a sentence of its own.
     """
     files = [words_file(page, code), words_file(ALL_CHECKS, code)]
-    entries = [e.english for file in files if file.exists() for e in catalogue.read(file)]
+    entries = [
+        e.english for file in files if file.exists() for e in catalogue.read(file)
+    ]
     checks, said = check_sentences(page), printed(page, code)
     patterns = {
         text: catalogue.pattern(text)
@@ -269,7 +277,9 @@ def shown(output):
 
 def check_words() -> list[str]:
     """What the checks of all chapters can say."""
-    files = [EXERCISES / name for name in ("__init__.py", "answers.py", "written_number.py")]
+    files = [
+        EXERCISES / name for name in ("__init__.py", "answers.py", "written_number.py")
+    ]
     found = dict.fromkeys(text for path in files for text in sentences(path))
     return ["01.1: Right. {1}", "01.1: Not yet. {1}", *found]
 
@@ -294,7 +304,9 @@ def sentences(path: Path) -> list[str]:
             continue
         inside |= set(ast.walk(node)) - set(unspelled(node))
         number = iter(range(1, 100))
-        text = "".join(p if isinstance(p, str) else f"{{{next(number)}}}" for p in parts)
+        text = "".join(
+            p if isinstance(p, str) else f"{{{next(number)}}}" for p in parts
+        )
         if re.search(r"[a-z]{2,}\W* \W*\w", text):
             found[catalogue.squeezed(text)] = node.lineno
     return sorted(found, key=found.get)
@@ -306,7 +318,8 @@ def spelled(node):
         return [node.value]
     if isinstance(node, ast.JoinedStr):
         return [
-            part.value if isinstance(part, ast.Constant) else None for part in node.values
+            part.value if isinstance(part, ast.Constant) else None
+            for part in node.values
         ]
     if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Add):
         left, right = spelled(node.left), spelled(node.right)

@@ -7,7 +7,6 @@ the map of the book shows the pages that there are in English only, too.
 """
 
 import re
-from html import escape
 from pathlib import Path
 
 from docutils import nodes
@@ -38,9 +37,7 @@ def offer_languages(app, pagename, templatename, context, doctree):
     offered = [("en", "English", "", True)] if not is_english(app) else []
     for each in translated.published():
         if each.code != app.config.language:
-            offered.append(
-                (each.code, each.name, f"{each.code}/", has(each, pagename))
-            )
+            offered.append((each.code, each.name, f"{each.code}/", has(each, pagename)))
     context["languages"] = [
         {
             "code": code.replace("_", "-"),

@@ -61,7 +61,9 @@ def set_apart(doctree):
     if not opening:
         return None
     words = [child for child in opening.children if child.astext()]
-    if not isinstance(words[0], nodes.strong) or not plain(words[0]).endswith(("?", "？")):
+    if not isinstance(words[0], nodes.strong) or not plain(words[0]).endswith(
+        ("?", "？")
+    ):
         return None
     question = nodes.paragraph("", "", words[0], classes=["question"])
     rest = nodes.paragraph("", "", *words[1:])

@@ -120,7 +120,9 @@ def write_static(language, folder):
         path.write_text(text, "utf-8")
     # The weights of the models lie beside the English pages.
     beside = folder / "playground" / "beside.js"
-    text = beside.read_text("utf-8").replace("`../${file}`", "`../../../_static/${file}`")
+    text = beside.read_text("utf-8").replace(
+        "`../${file}`", "`../../../_static/${file}`"
+    )
     beside.write_text(text, "utf-8")
 
 
@@ -196,7 +198,9 @@ def headings(page):
     path = translated.source(page)
     cells = [path.read_text("utf-8")]
     if path.suffix == ".ipynb":
-        cells = [c.source for c in plain_markdown.cells(path) if c.cell_type == "markdown"]
+        cells = [
+            c.source for c in plain_markdown.cells(path) if c.cell_type == "markdown"
+        ]
     for cell in cells:
         cell = re.sub(r"(?ms)^(`{3,}).*?^\1$", "", cell)
         texts += re.findall(r"(?m)^#+ +(.+)$", cell)

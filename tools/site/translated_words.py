@@ -89,7 +89,10 @@ def texts(code: str) -> list[str]:
     for path in scripts():
         found |= dict.fromkeys(texts_of_script(path.read_text("utf-8")))
     for path in elements():
-        outputs.html(path.read_text("utf-8"), lambda text: found.setdefault(catalogue.squeezed(text)) or text)
+        outputs.html(
+            path.read_text("utf-8"),
+            lambda text: found.setdefault(catalogue.squeezed(text)) or text,
+        )
     return list(found)
 
 
@@ -122,7 +125,9 @@ def is_text(text: str, before: str = "") -> bool:
     plain = FIELD.sub("x", text).strip()
     sentence = SENTENCE.fullmatch(plain) and not STYLE.search(plain)
     word = SHOWN.search(before) and re.fullmatch("[A-Za-z]{2,}", text)
-    return bool(word or sentence and outputs.has_words(plain)) and text not in COMPARED
+    return (
+        bool(word or (sentence and outputs.has_words(plain))) and text not in COMPARED
+    )
 
 
 def texts_of_script(script: str) -> list[str]:

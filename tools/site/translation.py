@@ -78,7 +78,9 @@ def tidy(path):
             continue
         if line.startswith("#, python") and "fuzzy" not in line:
             continue
-        lines.append(line.replace(", python-format", "").replace(", python-brace-format", ""))
+        lines.append(
+            line.replace(", python-format", "").replace(", python-brace-format", "")
+        )
     path.write_text("\n".join(lines).rstrip() + "\n", "utf-8")
 
 

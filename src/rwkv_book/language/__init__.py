@@ -34,7 +34,9 @@ def words(name):
 
 def all_files():
     """One catalogue of each language."""
-    return [next(iter(folder.glob("*.po"))) for folder in HERE.iterdir() if is_one(folder)]
+    return [
+        next(iter(folder.glob("*.po"))) for folder in HERE.iterdir() if is_one(folder)
+    ]
 
 
 def is_one(folder):
@@ -50,7 +52,7 @@ def use(name="en"):
     global now
     now = ENGLISH if name == "en" else words(name)
     try:
-        notebook = get_ipython()  # noqa: F821, a name that notebooks have
+        notebook = get_ipython()
     except NameError:
         return
     notebook.user_ns["print"] = builtins.print if now is ENGLISH else say_aloud

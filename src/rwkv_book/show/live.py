@@ -12,6 +12,8 @@ import json
 import ipywidgets
 from IPython.display import display
 
+from rwkv_book import language
+
 
 def slider(name, label, options, start):
     """A control with one of some values; `options` are a text and a value each."""
@@ -71,7 +73,7 @@ class Figure:
 
         def update(_=None):
             values = {name: each.value for name, each in inputs.items()}
-            shown.value = self.picture(**values).html()
+            shown.value = language.html(self.picture(**values).html())
 
         for each in inputs.values():
             each.observe(update, "value")
@@ -93,7 +95,7 @@ class Figure:
             "text/html": self.page(),
             "text/plain": self.plain(),
         }
-        display(bundle, raw=True)
+        display(language.bundle(bundle), raw=True)
 
 
 def starting_value(each):
@@ -111,12 +113,13 @@ def starting_text(each):
 def input_widget(each):
     """The ipywidget of a control."""
     common = {
-        "description": each["label"],
+        "description": language.say(each["label"]),
         "style": {"description_width": "initial"},
         "layout": {"width": "100%"},
     }
     if each["kind"] == "text":
         return ipywidgets.Text(value=each["start"], continuous_update=True, **common)
     kinds = {"slider": ipywidgets.SelectionSlider, "menu": ipywidgets.Dropdown}
-    options, index = each["options"], each["start"]
+    options = [(language.say(text), value) for text, value in each["options"]]
+    index = each["start"]
     return kinds[each["kind"]](options=options, index=index, **common)

@@ -7,6 +7,7 @@ the map of the book shows the pages that there are in English only, too.
 """
 
 import re
+from itertools import pairwise
 from pathlib import Path
 
 from docutils import nodes
@@ -189,7 +190,7 @@ function splitQuery(query) {
         words = self.latin.findall(text)
         self.latin_terms.extend(words)
         for run in self.chinese.findall(text):
-            words += [*run, *map("".join, zip(run, run[1:], strict=False))]
+            words += [*run, *map("".join, pairwise(run))]
         return words
 
     def word_filter(self, word):

@@ -34,13 +34,8 @@ def words(name):
 
 def all_files():
     """One catalogue of each language."""
-    return [
-        next(iter(folder.glob("*.po"))) for folder in HERE.iterdir() if is_one(folder)
-    ]
-
-
-def is_one(folder):
-    return folder.is_dir() and any(folder.glob("*.po"))
+    folders = (sorted(folder.glob("*.po")) for folder in HERE.iterdir())
+    return [files[0] for files in folders if files]
 
 
 def use(name="en"):

@@ -39,10 +39,10 @@ def read(path: Path) -> list[Entry]:
     for line in path.read_text(encoding="utf-8").splitlines():
         if line.startswith("#~"):
             continue
-        if line.startswith(("#", "msgid ")) and entries[-1].english + field:
-            if field == "translation":
-                entries.append(Entry())
-                field = ""
+        begins = line.startswith(("#", "msgid "))
+        if begins and field == "translation":
+            entries.append(Entry())
+            field = ""
         if line.startswith("#,"):
             entries[-1].fuzzy |= "fuzzy" in line
         elif line.startswith("# "):

@@ -14,6 +14,7 @@ from docutils import nodes
 from sphinx.search.zh import SearchChinese
 
 from rwkv_book.language import outputs
+from rwkv_book.language.catalogue import Catalogue
 from tools import contents
 from tools.checks import reading
 from tools.contents import ROOT
@@ -148,7 +149,9 @@ def translate_words(app, error):
     """What stands around the pages, in the finished pages."""
     if error or is_english(app) or app.builder.format != "html":
         return
-    words = translated.prose_of("site", app.config.language)
+    known = translated.prose_of("site", app.config.language).exact
+    around = translated_words.around()
+    words = Catalogue({text: known[text] for text in around if text in known})
 
     def say(text):
         found = words.find(text)

@@ -30,19 +30,19 @@ BESIDE = re.compile(r'href="((?:\.\./)+)(?=downloads/)')
 UP = (('"../vendor/', '"../../vendor/'), ('"vendor/', '"../vendor/'))
 
 
-def build(code, built=BUILT):
+def build(code, built=BUILT, alone=ALONE):
     """Build the pages of a language; returns their folder. SystemExit if that fails.
 
     They stand below the English site where that has been built, else in a folder of
     their own, where the links to English pages lead nowhere.
     """
     language = translated.language(code)
-    beside = built if (built / "book" / "index.html").exists() else ALONE
-    folder, source = beside / code, ALONE / "sources" / code
+    beside = built if (built / "book" / "index.html").exists() else alone
+    folder, source = beside / code, alone / "sources" / code
     for old in (folder, source):
         shutil.rmtree(old, ignore_errors=True)
-    if beside == ALONE and VENDORED.exists():
-        shutil.copytree(VENDORED, ALONE / "vendor", dirs_exist_ok=True)
+    if beside == alone and VENDORED.exists():
+        shutil.copytree(VENDORED, alone / "vendor", dirs_exist_ok=True)
     write_sources(language, source)
     failed = build_sphinx(
         source,
@@ -146,7 +146,9 @@ def table_of_contents(language):
         if (names := [name for name in map(named, pages) if language.has(name)])
         and caption
     ]
-    found = {"format": contents.FORMAT, "root": "book/index", "parts": parts}
+    found = {"format": contents.FORMAT, "root": "book/index"}
+    if parts:
+        found["parts"] = parts
     return yaml.safe_dump(found, allow_unicode=True, sort_keys=False)
 
 

@@ -22,8 +22,8 @@ QUESTION = re.compile(r"(?s)^# .+?\n+\*\*(.+?\?)\*\*")
 COMMENT = re.compile(r"(?m)^\s*//.*$|//(?= ).*$")
 FIELD = re.compile(HOLE)
 BETWEEN_TAGS = re.compile(r"(?<=>)[^<>`]+(?=<)")
-SENTENCE = re.compile(r"[ …“(]*[A-Za-z][^#=\[\]<>]* [^#=\[\]<>]*")
-STYLE = re.compile(r"rgba|^[a-z-]+: x|px$|^article |^div\.")
+SENTENCE = re.compile(r"[ …“(]*[A-Za-z0-9][^#=\[\]<>]* [^#=\[\]<>]*")
+STYLE = re.compile(r"rgba|^[a-z]{2}[a-z-]*: x|px$|^article |^div\.")
 # One word that people read stands behind one of these; other words are names.
 SHOWN = re.compile(r"(?:\bname: |\|\| |[?:] )$")
 COMPARED = {"each key", "range", "text", "math", "tooltip", "module"}
@@ -94,6 +94,11 @@ def texts(code: str) -> list[str]:
             lambda text: found.setdefault(catalogue.squeezed(text)) or text,
         )
     return list(found)
+
+
+def around() -> list[str]:
+    """What stands on finished pages, of all these texts."""
+    return [*filter(None, contents.parts()), *AROUND]
 
 
 def title_and_question(page: Path):

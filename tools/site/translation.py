@@ -1,4 +1,4 @@
-"""The book in another language, page by page.
+"""The book in another language, page by page: `make messages`, `make translation`.
 
     python -m tools.site.translation messages zh_CN book/index
     python -m tools.site.translation report zh_CN
@@ -35,12 +35,16 @@ def files(page, code):
 
 
 def all_files(code, pages=None):
-    """Those of some pages, or of all of a language, and what the pages share."""
-    found = {
-        translated.words_file(translated.ALL_CHECKS, code): translated.check_words(),
-        translated.prose_file("site", code): translated_words.texts(code),
-    }
-    for page in pages or translated.language(code).pages:
+    """Those of some pages, or of all of a language, and what its pages share."""
+    language, found = translated.language(code), {}
+    if language.published:
+        found = {
+            translated.words_file(
+                translated.ALL_CHECKS, code
+            ): translated.check_words(),
+            translated.prose_file("site", code): translated_words.texts(code),
+        }
+    for page in pages or language.pages:
         found |= files(page, code)
     return found
 

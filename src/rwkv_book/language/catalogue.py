@@ -92,7 +92,7 @@ class Catalogue:
     def find(self, text: str) -> str | None:
         """The translation of a sentence, or None."""
         plain = squeezed(text)
-        if plain in self.exact:
+        if plain in self.exact and plain == text.strip():
             return self.exact[plain]
         if blind(plain) in self.blind:
             english, translation = self.blind[blind(plain)]
@@ -107,7 +107,7 @@ class Catalogue:
     def say(self, text: str) -> str:
         """A sentence in this language, with the blanks around it; or as it stands."""
         found = self.find(text)
-        if found is None:
+        if found is None or found == squeezed(text):
             return text
         before = text[: len(text) - len(text.lstrip())]
         return before + found + text[len(text.rstrip()) :]

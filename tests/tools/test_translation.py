@@ -13,8 +13,13 @@ from markdown_it import MarkdownIt
 
 from rwkv_book.language import catalogue
 from tools.contents import ROOT
-from tools.notebooks import markdown_parts, translated
-from tools.site import translated_site, translated_words, translation
+from tools.notebooks import copies, markdown_parts, translated
+from tools.site import (
+    sphinx_languages,
+    translated_site,
+    translated_words,
+    translation,
+)
 
 CATALOGUES = sorted([*translated.LOCALE.rglob("*.po"), *translated.WORDS.rglob("*.po")])
 every_catalogue = pytest.mark.parametrize(
@@ -304,3 +309,60 @@ def test_scripts_change_in_their_texts_alone():
         chinese = translated_words.script_in(english, "zh_CN")
         frame = re.compile(translated_words.TEXT)
         assert frame.sub("", english).split() == frame.sub("", chinese).split()
+
+
+# --- the copies to run ----------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def copied(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("copies")
+    copies.write(folder)
+    return folder
+
+
+IN_CHINESE = [
+    path for language, path in copies.in_languages() if language.code == "zh_CN"
+]
+
+
+@pytest.mark.parametrize("path", IN_CHINESE, ids=lambda path: path.stem)
+def test_a_copy_in_chinese_runs_the_same_code_and_says_so_in_chinese(copied, path):
+    english = nbformat.read(copied / path.relative_to(copies.BOOK), as_version=4)
+    copy = copied / "zh_CN" / path.relative_to(copies.BOOK)
+    chinese = nbformat.read(copy, as_version=4)
+    nbformat.validate(chinese)
+    said = [cell for cell in chinese.cells if cell.id == translated.SPEAK]
+    assert [cell.source.splitlines()[-1] for cell in said] == ['language.use("zh_CN")']
+    code = [
+        [c.source for c in notebook.cells if c.cell_type == "code" and c not in said]
+        for notebook in (english, chinese)
+    ]
+    assert code[0] == code[1]
+    text = "\n\n".join(c.source for c in chinese.cells if c.cell_type == "markdown")
+    assert not re.search(r"\{[a-z-]+\}`|^:::|^```\{", text, re.MULTILINE)
+    assert not re.search(r"(?m)^#+ .*\b(?:Exercise|Solution) ", text)
+    text = re.sub(r"(?ms)^```.*?^```$|`[^`\n]+`", "", text)
+    links = re.findall(r"\]\(((?!https?:)[^)#]+)\)", text)
+    assert all((copy.parent / link).exists() for link in links), links
+
+
+def test_pages_of_a_copy_are_chinese_where_there_are_some():
+    link = copies.on_the_site(IN_CHINESE[0], translated.language("zh_CN"))
+    assert link("playground").endswith("/zh_CN/book/playground.html")
+    assert not link("07_training").count("zh_CN")
+
+
+# --- search, and from language to language --------------------------------------------
+
+
+def test_chinese_is_found_by_pairs_of_characters():
+    words = sphinx_languages.Pairs({}).split("半衰期 half-life 是 3")
+    assert {"半衰", "衰期", "期", "half", "life", "是", "3"} <= set(words)
+    assert "期half" not in words
+
+
+def test_search_engines_are_told_of_the_other_languages():
+    told = sphinx_languages.alternates("book/index")
+    assert 'hreflang="zh-CN"' in told and "/zh_CN/book/index.html" in told
+    assert sphinx_languages.alternates("book/07_training") == ""

@@ -21,7 +21,7 @@ STATED = re.compile(r"about (\d+) minutes to read, ([\w. ]+?) to run")
 NUMBERED = re.compile(r"(?P<number>\d+) · (?P<title>.+)", re.DOTALL)
 # In English, and in the languages that the book is translated into.
 ROLES = {
-    "predict": r"Before you |Guess\b|往下|运行|猜|移动|拖",
+    "predict": r"Before you |Guess\b|往下|运行|先?猜|移动",
     "remember": r"One number to remember|记住一个数",
 }
 WIDGET = "application/vnd.jupyter.widget-view+json"

@@ -17,14 +17,14 @@ INSTALLED := .venv/.installed
 VENDORED := .vendor/.installed
 SITE := _build/html/.built
 DOWNLOADS := _build/downloads
-SOURCES = find _config.yml _toc.yml CHANGELOG.md book src tools -type f ! -path '*/.*' \
+SOURCES = find _config.yml _toc.yml CHANGELOG.md book locale src tools -type f ! -path '*/.*' \
   ! -path '*.egg-info/*' ! -name '*.pyc'
 CLEAN_SITE := _build/html _build/.doctrees _build/jupyter_execute
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .PHONY: help env book serve offline pdf copies lab notebooks colab participant slides test lint unit check-notebooks \
-  check-site bench comparison limits freshness links messages translation clean FORCE
+  check-site bench comparison limits freshness links messages untranslated translation clean FORCE
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -89,6 +89,7 @@ $(SITE): _build/sources $(INSTALLED) $(VENDORED)
 	@rm -rf $(CLEAN_SITE)
 	@$(PY) -m tools.workshop.downloads
 	@.venv/bin/jupyter-book build . -W -n --keep-going
+	@$(PY) -m tools.site.translation publish
 	@touch $@
 
 offline: $(SITE) ## the site as a zip that opens from a USB stick, without a network
@@ -187,13 +188,16 @@ links: $(INSTALLED) $(VENDORED) $(DOWNLOADS) ## follow the links to other sites,
 
 # --- other languages -----------------------------------------------------------------
 
-LANGUAGE = de
-PAGES = book/index
+LANGUAGE = zh_CN
+PAGES =
 
-messages: $(INSTALLED) ## what there is to translate on PAGES="book/index", into locale/LANGUAGE
+messages: $(INSTALLED) ## bring the catalogues of LANGUAGE=zh_CN up to date (PAGES="book/index": of these)
 	@$(PY) -m tools.site.translation messages $(LANGUAGE) $(PAGES)
 
-translation: $(INSTALLED) $(VENDORED) $(DOWNLOADS) ## build the book in LANGUAGE=de
+untranslated: $(INSTALLED) ## what of LANGUAGE=zh_CN is not translated, or from an older text
+	@$(PY) -m tools.site.translation report $(LANGUAGE) $(PAGES)
+
+translation: $(INSTALLED) $(VENDORED) ## build the pages in LANGUAGE=zh_CN (half a minute)
 	@$(PY) -m tools.site.translation site $(LANGUAGE)
 
 clean: ## remove the built site; the environments stay

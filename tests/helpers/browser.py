@@ -6,6 +6,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from tools.contents import ROOT
+from tools.notebooks.translated import published
 
 SITE = ROOT / "_build" / "html"
 CHECKS = Path(__file__).with_name("site_checks.js")
@@ -20,9 +21,8 @@ FLAGS = [
     "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",  # the network is off
 ]
 WIDTHS = {"desktop": 1280, "phone": 390}
-BUILT = [
-    path for folder in ("book", "_modules") for path in (SITE / folder).rglob("*.html")
-]
+FOLDERS = ["book", "_modules", *(f"{each.code}/book" for each in published())]
+BUILT = [path for folder in FOLDERS for path in (SITE / folder).rglob("*.html")]
 PAGES = sorted(str(path.relative_to(SITE)) for path in BUILT)
 PAGES += ["index.html", "search.html", "genindex.html"]
 

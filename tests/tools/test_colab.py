@@ -16,7 +16,7 @@ from IPython.core.inputtransformer2 import TransformerManager
 from tools import contents
 from tools.contents import REPOSITORY, ROOT
 from tools.notebooks import install_cell
-from tools.notebooks.copies import FOLDED, PUBLISHED, commit
+from tools.notebooks.copies import FOLDED, PUBLISHED, commit, in_languages
 from tools.notebooks.copies import main as copy_for
 from tools.notebooks.install_cell import cell_source
 from tools.notebooks.normal_form import normal_form
@@ -164,12 +164,16 @@ def test_the_workflow_pushes_the_copies_to_the_branch_of_the_buttons(copies, tmp
         )
     ask = ["git", "-C", str(remote), "ls-tree", "-r", "--name-only", PUBLISHED]
     pushed = subprocess.run(ask, check=True, capture_output=True, text=True).stdout
-    assert set(pushed.split()) == {str(path.relative_to(ROOT)) for path in NOTEBOOKS}
+    wanted = {str(path.relative_to(ROOT)) for path in NOTEBOOKS}
+    wanted |= {f"{each.code}/{path.relative_to(ROOT)}" for each, path in in_languages()}
+    assert set(pushed.split()) == wanted
 
 
 def test_the_buttons_that_run_a_notebook_open_its_copy():
     app = SimpleNamespace(
-        config=SimpleNamespace(html_theme_options={"repository_branch": "main"})
+        config=SimpleNamespace(
+            html_theme_options={"repository_branch": "main"}, language="en"
+        )
     )
     buttons = [
         {

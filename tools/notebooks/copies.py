@@ -24,7 +24,7 @@ import nbformat
 
 from tools import contents
 from tools.contents import BOOK, ROOT
-from tools.notebooks import install_cell
+from tools.notebooks import install_cell, translated
 from tools.notebooks.plain_markdown import exercise_number, plain
 
 IN_BINDER = "notebooks"  # the folder that postBuild and `make lab` name
@@ -35,13 +35,21 @@ FOLDED = {"jupyter": {"source_hidden": True}, "cellView": "form"}  # JupyterLab,
 CLOSED = {"jp-MarkdownHeadingCollapsed": True}  # JupyterLab: up to the next heading
 
 
-def copy_of(path: Path, link: Callable[[str], str], revision: str | None = None):
+def copy_of(
+    path: Path,
+    link: Callable[[str], str],
+    revision: str | None = None,
+    language: str = "en",
+):
     """The notebook of the book as somebody gets it who runs it.
 
     link      gives the address of a page, named as from the notebook's folder
     revision  what Colab is to install, see `install_cell`
+    language  in which its text is, and its figures and checks speak
     """
     notebook = nbformat.read(path, as_version=4)
+    if language != "en":
+        notebook = translated.page_in(named(path), language)
     notebook.metadata.pop("widgets", None)
     install_cell.insert(notebook, revision)
     copied, before = [], None
@@ -57,7 +65,14 @@ def copy_of(path: Path, link: Callable[[str], str], revision: str | None = None)
         copied.append(cell)
         before = solves
     notebook.cells = copied
+    if language != "en":
+        translated.say_headings(notebook, language)
     return notebook
+
+
+def named(path):
+    """A page's name, such as book/index."""
+    return path.relative_to(ROOT).with_suffix("").as_posix()
 
 
 def ends_a_solution(cell):
@@ -126,11 +141,38 @@ def beside(path):
     return link
 
 
-def on_the_site(path):
-    """Links of the notebook `path` to the site's pages."""
-    return lambda page: (
-        f"{contents.SITE}/{(path.parent / page).resolve().relative_to(ROOT)}.html"
-    )
+def beside_in(path, language):
+    """The same for a notebook in a folder of its language, in that of the others."""
+
+    def link(page):
+        target = (path.parent / page).resolve()
+        if not target.with_suffix(".ipynb").exists():
+            return on_the_site(path, language)(page)
+        if language.has(target.relative_to(ROOT).as_posix()):
+            return f"{page}.ipynb"
+        up = "../" * len(path.relative_to(BOOK).parts)
+        return f"{up}{target.relative_to(BOOK).as_posix()}.ipynb"
+
+    return link
+
+
+def on_the_site(path, language=None):
+    """Links of the notebook `path` to the site's pages, in the language if it can."""
+
+    def link(page):
+        name = (path.parent / page).resolve().relative_to(ROOT).as_posix()
+        below = f"{language.code}/" if language and language.has(name) else ""
+        return f"{contents.SITE}/{below}{name}.html"
+
+    return link
+
+
+def in_languages():
+    """(language, notebook) of all that there is in another language."""
+    for language in translated.published():
+        for path in contents.notebooks():
+            if language.has(named(path)):
+                yield language, path
 
 
 def write(folder):
@@ -144,6 +186,12 @@ def write(folder):
         target.parent.mkdir(parents=True, exist_ok=True)
         nbformat.write(copy_of(path, beside(path)), target)
         made.append(target)
+    for language, path in in_languages():
+        target = folder / language.code / path.relative_to(BOOK)
+        if not target.exists():
+            target.parent.mkdir(parents=True, exist_ok=True)
+            link = beside_in(path, language)
+            nbformat.write(copy_of(path, link, language=language.code), target)
     return made, kept
 
 
@@ -169,6 +217,11 @@ def write_for_colab(folder, revision):
         target = folder / path.relative_to(ROOT)
         target.parent.mkdir(parents=True, exist_ok=True)
         nbformat.write(copy_of(path, on_the_site(path), revision), target)
+    for language, path in in_languages():
+        target = folder / language.code / path.relative_to(ROOT)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        link = on_the_site(path, language)
+        nbformat.write(copy_of(path, link, revision, language.code), target)
 
 
 def main(arguments=None):

@@ -11,5 +11,8 @@ scripts.py          modules as one plain script, by esbuild
 browser.py          Chromium on this machine
 offline.py          the site as a zip: `make offline`
 pdf.py              the book as one PDF: `make pdf`
-translation.py      the book in another language
+sphinx_languages.py every page in the book's other languages, and what those need
+translation.py      the book in another language: `make messages`, `make translation`
+translated_site.py  its pages as a site beside the English one
+translated_words.py what scripts, theme and map say around the pages
 """

@@ -24,6 +24,7 @@ EPOCH = (2026, 1, 1, 0, 0, 0)  # the same bytes for the same site
 
 MODULES = 'type="module" src="../_static/playground/page.js"'
 SCRIPT = 'defer src="../_static/playground-page.js"'
+STYLES = re.compile(r"(?:\w+/)?_static/book\.css")
 FONT = re.compile(r'url\("(?P<path>[^"]+\.woff2)"\)')
 
 READ_ME = """\
@@ -72,29 +73,41 @@ def offline(site):
         if path.is_file() and not path.name.startswith(".") and not left_out(name):
             files[name] = path
     for name, path in list(files.items()):
-        if name.endswith(".html") and not name.startswith(("vendor/", "_static/")):
+        if name.endswith(".html") and not re.match(r"vendor/|(\w+/)?_static/", name):
             files[name] = path.read_text(encoding="utf-8").replace(
                 "es5/tex-mml-chtml.js", "es5/tex-mml-svg.js"
             )
-    page = "book/playground.html"
-    files[page] = replaced(page, files[page], MODULES, SCRIPT)
-    files["_static/playground-page.js"] = playground(site / "_static" / "playground")
     for path in (site / "_static").glob("*.safetensors"):
         files[f"_static/{path.name}.js"] = weights(path)
+    for name in [name for name in files if STYLES.fullmatch(name)]:
+        files |= in_one_language(site, name.removesuffix("_static/book.css"), files)
+    drawing = ROOT / ".vendor" / "node_modules" / "mathjax" / "es5" / "tex-mml-svg.js"
+    files["vendor/mathjax/es5/tex-mml-svg.js"] = drawing
+    return files
+
+
+def in_one_language(site, below, files):
+    """What changes for a language, whose pages lie `below` in the site."""
+    static, changed = site / below / "_static", {}
+    page = f"{below}book/playground.html"
+    if page in files:
+        changed[page] = replaced(page, files[page], MODULES, SCRIPT)
+        script = playground(static / "playground")
+        if below:  # the weights lie beside the English pages
+            script = script.replace("`${file}.js`", "`../../_static/${file}.js`")
+        changed[f"{below}_static/playground-page.js"] = script
     for name, old, new in (
         ("documentation_options.js", "SUMMARY: true", "SUMMARY: false"),
         ("notes.js", "tex-mml-chtml.js", "tex-mml-svg.js"),
     ):
-        text = (site / "_static" / name).read_text(encoding="utf-8")
-        files[f"_static/{name}"] = replaced(name, text, old, new)
-    styles = site / "_static" / "book.css"
-    files["_static/book.css"] = FONT.sub(
+        text = (static / name).read_text(encoding="utf-8")
+        changed[f"{below}_static/{name}"] = replaced(name, text, old, new)
+    styles = static / "book.css"
+    changed[f"{below}_static/book.css"] = FONT.sub(
         lambda font: f'url("{data_url(styles.parent / font["path"], "font/woff2")}")',
         styles.read_text(encoding="utf-8"),
     )
-    drawing = ROOT / ".vendor" / "node_modules" / "mathjax" / "es5" / "tex-mml-svg.js"
-    files["vendor/mathjax/es5/tex-mml-svg.js"] = drawing
-    return files
+    return changed
 
 
 def left_out(name):

@@ -1,11 +1,14 @@
 """A Sphinx extension: what the pages need beyond Jupyter Book's settings."""
 
+import json
 import re
 from pathlib import Path
 
+from tools.notebooks.translated import published
 from tools.site import (
     sphinx_answers,
     sphinx_copies,
+    sphinx_languages,
     sphinx_light,
     sphinx_live,
     sphinx_lost,
@@ -78,9 +81,16 @@ def list_sources(app, pagename, templatename, context, doctree):
         context["body"] = f"{body[:first]}<ul>{body[first:last]}</ul>{body[last:]}"
 
 
+# Who chose a language once comes back to it (book.js keeps the choice).
 ENTRANCE = """<!DOCTYPE html>
-<html lang="en"><head><meta charset="utf-8"><title>{title}</title>
+<html lang="{language}"><head><meta charset="utf-8"><title>{title}</title>
 <link rel="icon" href="_static/logo.svg">
+<script>
+try {{
+  const chosen = localStorage.getItem("book-language");
+  if ({others}.includes(chosen)) location.replace(`${{chosen}}/{page}`);
+}} catch {{}}
+</script>
 <meta http-equiv="refresh" content="0; url={page}"></head>
 <body><main><a href="{page}">{title}</a></main></body></html>
 """
@@ -90,7 +100,14 @@ def write_entrance(app, error):
     """index.html sends readers on to the first page, which is in a folder."""
     if error is None and app.builder.format == "html":
         page = app.builder.get_target_uri(app.config.root_doc)
-        text = ENTRANCE.format(title=app.config.html_title, page=page)
+        code = app.config.language or "en"
+        others = [each.code for each in published()] if code == "en" else []
+        text = ENTRANCE.format(
+            title=app.config.html_title,
+            page=page,
+            language=code.replace("_", "-"),
+            others=json.dumps(others),
+        )
         (Path(app.outdir) / "index.html").write_text(text, encoding="utf-8")
 
 
@@ -106,6 +123,7 @@ def setup(app):
         sphinx_reading,
         sphinx_lost,
         sphinx_copies,
+        sphinx_languages,
         sphinx_machines,
         sphinx_search,
         sphinx_sliders,

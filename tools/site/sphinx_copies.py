@@ -10,9 +10,11 @@ from tools.notebooks.copies import IN_BINDER, PUBLISHED
 def open_copies(app, pagename, templatename, context, doctree):
     """Point the buttons to the copies; the other buttons keep their address."""
     branch = f"/blob/{app.config.html_theme_options['repository_branch']}/"
+    language = app.config.language or "en"
+    below = "" if language == "en" else f"{language}/"
     moved = {
-        "Binder": ("=lab/tree/book/", f"=lab/tree/{IN_BINDER}/"),
-        "Colab": (branch, f"/blob/{PUBLISHED}/"),
+        "Binder": ("=lab/tree/book/", f"=lab/tree/{IN_BINDER}/{below}"),
+        "Colab": (branch, f"/blob/{PUBLISHED}/{below}"),
     }
     for group in context.get("header_buttons", []):
         for button in group.get("buttons", []):

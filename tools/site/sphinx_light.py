@@ -101,6 +101,8 @@ def notes(site):
         ("book/appendix/glossary.html", "dt[id^=term-]", "dd"),
         ("book/appendix/bibliography.html", ".citation[id]", "p"),
     ):
+        if not (site / page).exists():  # a language may lack it
+            continue
         soup = BeautifulSoup((site / page).read_text(encoding="utf-8"), "html.parser")
         for entry in soup.select(entries):
             said = entry.find_next(text)

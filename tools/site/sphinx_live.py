@@ -8,13 +8,19 @@ from pathlib import Path
 from tools.contents import BOOK
 from tools.site.scripts import script
 
-ENTRY = BOOK / "_static" / "live" / "live.js"
+ENTRY = Path("live", "live.js")
 
 
 def write_script(app, error):
     if error is None and app.builder.format == "html":
         target = Path(app.outdir) / "_static" / "live.js"
-        target.write_text(script(ENTRY), encoding="utf-8")
+        target.write_text(script(static(app) / ENTRY), encoding="utf-8")
+
+
+def static(app):
+    """Where the site's modules are: a site in another language has its own."""
+    beside = Path(app.srcdir) / "book" / "_static"
+    return beside if beside.exists() else BOOK / "_static"
 
 
 def setup(app):

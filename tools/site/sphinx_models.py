@@ -31,7 +31,8 @@ def offered(folder=MODELS):
 
 
 def serve_files(app, config):
-    config.html_static_path += [str(path) for path, _ in offered()]
+    if config.language in (None, "en"):  # the other languages fetch them there
+        config.html_static_path += [str(path) for path, _ in offered()]
 
 
 def write_list(app, error):

@@ -15,9 +15,15 @@ from sphinx.util.docutils import SphinxDirective
 
 from tools.checks import reading
 from tools.notebooks.plain_markdown import exercise_number
+from tools.site import sphinx_languages
 
 STATED = re.compile(r"about (\d+) minutes to read, ([\w. ]+?) to run")
 NUMBERED = re.compile(r"(?P<number>\d+) · (?P<title>.+)", re.DOTALL)
+# In English, and in the languages that the book is translated into.
+ROLES = {
+    "predict": r"Before you |Guess\b|往下|运行|先?猜|移动",
+    "remember": r"One number to remember|记住一个数",
+}
 ROLES = {"predict": r"Before you |Guess\b", "remember": r"One number to remember"}
 EXERCISE = re.compile(
     r'(?P<box><div class="exercise admonition" id="(?P<id>[\w-]+)">\s*'
@@ -67,7 +73,9 @@ def set_apart(doctree):
     if not opening:
         return None
     words = [child for child in opening.children if child.astext()]
-    if not isinstance(words[0], nodes.strong) or not plain(words[0]).endswith("?"):
+    if not isinstance(words[0], nodes.strong) or not plain(words[0]).endswith(
+        ("?", "？")
+    ):
         return None
     question = nodes.paragraph("", "", words[0], classes=["question"])
     rest = nodes.paragraph("", "", *words[1:])
@@ -191,18 +199,27 @@ def draw_map(app, doctree, docname):
 
 
 def map_html(app, docname):
-    toctrees = app.env.get_doctree(app.config.root_doc).findall(addnodes.toctree)
-    parts = "".join(part_html(app, docname, toctree) for toctree in toctrees)
+    parts = "".join(part_html(app, docname, *part) for part in parts_of(app))
     return f'<nav class="book-map" aria-label="Map of the book">{parts}</nav>'
 
 
-def part_html(app, docname, toctree):
-    stops = "".join(
-        stop_html(app, docname, page)
-        for entry in toctree["includefiles"]
-        for page in [entry, *app.env.toctree_includes.get(entry, [])]
-    )
-    caption = escape(toctree["caption"] or "")
+def parts_of(app):
+    """(caption, pages) of the map: in another language, of the whole book as well."""
+    if not sphinx_languages.is_english(app):
+        yield from sphinx_languages.parts(app)
+        return
+    for toctree in app.env.get_doctree(app.config.root_doc).findall(addnodes.toctree):
+        pages = [
+            page
+            for entry in toctree["includefiles"]
+            for page in [entry, *app.env.toctree_includes.get(entry, [])]
+        ]
+        yield toctree["caption"] or "", pages
+
+
+def part_html(app, docname, caption, pages):
+    stops = "".join(stop_html(app, docname, page) for page in pages)
+    caption = escape(caption)
     return (
         f'<section class="map-part" aria-label="{caption}">'
         f'<p class="map-caption">{caption}</p><ol>{stops}</ol></section>'
@@ -211,20 +228,23 @@ def part_html(app, docname, toctree):
 
 def stop_html(app, docname, page):
     """A station on the map: the page's number, its title, its question, its time."""
-    facts = app.env.metadata[page]
-    title = plain(app.env.titles[page])
-    number = ""
+    remark = number = ""
+    if page in app.env.titles:
+        facts, title = app.env.metadata[page], plain(app.env.titles[page])
+        link = app.builder.get_relative_uri(docname, page)
+    else:  # there is no such page in this language
+        facts = sphinx_languages.english_stop(app, page)
+        title, remark, link = facts["title"], facts["remark"], facts["link"]
     if numbered := NUMBERED.fullmatch(title):
         number = f'<span class="map-number">{numbered["number"]}</span> '
         title = numbered["title"]
-    link = app.builder.get_relative_uri(docname, page)
     more = ""
-    if "question" in facts:
+    if facts.get("question"):
         more = (
             f'<p class="map-question">{escape(facts["question"])}</p>'
             f'<p class="map-time">{time_to_read(facts)}</p>'
         )
-    return f'<li><a href="{link}">{number}{escape(title)}</a>{more}</li>'
+    return f'<li><a href="{link}">{number}{escape(title)}{remark}</a>{more}</li>'
 
 
 def setup(app):

@@ -14,6 +14,7 @@ import importlib
 import traceback
 from collections.abc import Callable
 
+from rwkv_book import language
 from rwkv_book.exercises.answers import Wrong
 
 CHECKS: dict[str, Callable] = {}
@@ -40,7 +41,7 @@ def check(number, answer):
     `answer` is what the exercise asks for: a number, a text, a function. ValueError for
     an exercise that there isn't.
     """
-    print(f"{number}: {diagnose(number, answer)}")
+    print(language.say(f"{number}: {diagnose(number, answer)}"))
 
 
 def diagnose(number, answer):

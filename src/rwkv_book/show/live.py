@@ -12,6 +12,8 @@ import json
 import ipywidgets
 from IPython.display import display
 
+from rwkv_book import language
+
 
 def slider(name, label, options, start):
     """A control with one of some values; `options` are a text and a value each."""
@@ -61,12 +63,12 @@ class Figure:
     def widget(self):
         """The same for a kernel: ipywidgets that draw again when they are moved."""
         inputs = {each["name"]: input_widget(each) for each in self.controls}
-        shown = ipywidgets.HTML(self.picture(**self.at_start()).html())
+        shown = ipywidgets.HTML(language.html(self.picture(**self.at_start()).html()))
 
         def update(_):
             values = {name: each.value for name, each in inputs.items()}
             try:
-                shown.value = self.picture(**values).html()
+                shown.value = language.html(self.picture(**values).html())
             except Exception as error:  # which the notebook's log would swallow
                 said = html.escape(f"{type(error).__name__}: {error}")
                 shown.value = f"<p><strong>This can't be drawn.</strong> {said}</p>"
@@ -90,7 +92,7 @@ class Figure:
             "text/html": self.page(),
             "text/plain": self.plain(),
         }
-        display(bundle, raw=True)
+        display(language.bundle(bundle), raw=True)
 
 
 def place(label, about, picture):
@@ -122,12 +124,13 @@ def starting_text(each):
 def input_widget(each):
     """The ipywidget of a control."""
     common = {
-        "description": each["label"],
+        "description": language.say(each["label"]),
         "style": {"description_width": "initial"},
         "layout": {"width": "100%"},
     }
     if each["kind"] == "text":
         return ipywidgets.Text(value=each["start"], continuous_update=True, **common)
     kinds = {"slider": ipywidgets.SelectionSlider, "menu": ipywidgets.Dropdown}
-    options, index = each["options"], each["start"]
+    options = [(language.say(text), value) for text, value in each["options"]]
+    index = each["start"]
     return kinds[each["kind"]](options=options, index=index, **common)

@@ -13,6 +13,7 @@ import textwrap
 import matplotlib
 from matplotlib.figure import Figure as Canvas
 
+from rwkv_book import language
 from rwkv_book.show.palette import INK, STYLE
 
 
@@ -26,7 +27,7 @@ class Picture:
 
     def _repr_mimebundle_(self, **_):
         plain = f"{self.title}\n{self.alt}".strip()
-        return {"text/html": self.html(), "text/plain": plain}
+        return language.bundle({"text/html": self.html(), "text/plain": plain})
 
 
 class Figure(Picture):

@@ -6,6 +6,7 @@ They move in the static page too, without a kernel: the browser chooses what is 
 import ipywidgets
 from IPython.display import display
 
+from rwkv_book import language
 from rwkv_book.show.pictures import Picture
 
 
@@ -35,7 +36,9 @@ def two_sliders(names, values, picture, start=(0, 0), text=(str, str)):
 
 def selection(name, values, start, text):
     """A slider over the texts of some values."""
-    options = [(text(value), position) for position, value in enumerate(values)]
+    texts = [language.say(text(value)) for value in values]
+    options = [(shown, position) for position, shown in enumerate(texts)]
+    name = language.say(name)
     control = ipywidgets.SelectionSlider(
         options=options, index=start, description=name,
         style={"description_width": "initial"}, layout={"width": "100%"},
@@ -47,7 +50,8 @@ def selection(name, values, start, text):
 def frame(pictures):
     """A picture, or several of them one below the other, as a widget."""
     pictures = [pictures] if isinstance(pictures, Picture) else pictures
-    return ipywidgets.HTML("".join(picture.html() for picture in pictures))
+    shown = "".join(picture.html() for picture in pictures)
+    return ipywidgets.HTML(language.html(shown))
 
 
 def stack_of(frames, start):

@@ -9,6 +9,7 @@ from operator import itemgetter
 
 from IPython.display import display
 
+from rwkv_book import language
 from rwkv_book.show.palette import ACCENT
 
 
@@ -112,4 +113,5 @@ def table(header, rows):
 
 def show_markdown(markdown, plain):
     """One output that is Markdown where that can be shown, and plain text elsewhere."""
-    display({"text/markdown": markdown, "text/plain": plain}, raw=True)
+    forms = {"text/markdown": markdown, "text/plain": plain}
+    display(language.bundle(forms), raw=True)

@@ -39,7 +39,10 @@ from rwkv_book.rwkv4.fused import wkv_fused
 RATES = (3e-3, 9e-3)
 MOST_RATES = 4
 SEEDS = 3
-LONGER = {("overwriting", "attention"): 4}  # times the steps, for what needs time
+LONGER = {  # times the steps, for what may only need time
+    ("overwriting", "attention"): 4,
+    ("recall", "attention"): 4,
+}
 TINY = {
     "overwriting": ("RWKV-4", "RWKV-6", "RWKV-7"),
     "parity": ("LSTM", "attention", "RWKV-7", "RWKV-7 twice"),

@@ -16,7 +16,7 @@ from pathlib import Path
 import nbformat
 from nbconvert import SlidesExporter
 
-from tools.contents import ROOT, chapters
+from tools.contents import BOOK, ROOT, chapters
 from tools.notebooks.copies import on_the_site, without_solutions
 from tools.notebooks.plain_markdown import cells, plain
 from tools.site.scripts import script
@@ -69,8 +69,9 @@ def make(target, paths):
     for source in ("book/_static/widgets.js", "tools/workshop/slides.css"):
         shutil.copy(ROOT / source, target / "_static")
     (target / "_static" / "live").mkdir()
-    shutil.copy(ENTRY.with_name("live.css"), target / "_static" / "live")
-    (target / "_static" / "live.js").write_text(script(ENTRY), encoding="utf-8")
+    live = BOOK / "_static" / ENTRY
+    shutil.copy(live.with_name("live.css"), target / "_static" / "live")
+    (target / "_static" / "live.js").write_text(script(live), encoding="utf-8")
     links = []
     for path in paths:
         page = f"{path.stem}.html"

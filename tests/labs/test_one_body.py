@@ -100,6 +100,21 @@ def test_decays_begin_with_the_same_half_lives(rule):
     assert half_lives.max().item() == pytest.approx(HALF_LIVES[1], rel=1e-2)
 
 
+@pytest.mark.parametrize("keeps", [0.0, 0.545])
+def test_a_bound_on_decays_holds_and_is_near_where_it_does_not_matter(keeps):
+    mix = OneBody(Config(11, 1, 8, head_size=4, keeps=keeps)).blocks[0].time_mix
+    nothing, tables = torch.zeros(1, 1, 2, 4), torch.eye(4).expand(1, 2, 4, 4)
+    control = torch.zeros(1, 1, 8)
+    kept = {}
+    for first in (-9.0, 9.0):
+        torch.nn.init.constant_(mix.fading.first, first)
+        torch.nn.init.constant_(mix.rate.first, -99.0)
+        after = mix.answer(control, nothing, nothing, nothing, tables)[1]
+        kept[first] = after.diagonal(dim1=-2, dim2=-1)
+    assert kept[-9.0].min() > 0.999
+    assert kept[9.0].min().item() == pytest.approx(max(keeps, 1.2e-4), abs=1e-4)
+
+
 def test_its_rules_are_members_of_the_family():
     assert set(RULES) <= {member.name for member in portraits.MEMBERS}
 
@@ -122,9 +137,10 @@ def test_a_text_and_a_lab_are_learned(tmp_path, monkeypatch):
         length=32,
         head_size=8,
     )
-    text, lab = one_family.rows(run, steps=3)
+    text, lab, bounded = one_family.rows(run, steps=3)
     assert 4 < text["loss"] < text["untrained_loss"] < 6
+    assert bounded["rule"] == one_family.BOUNDED
     assert set(lab["accuracy"]) == set(tasks()["parity"].tested)
     monkeypatch.setattr(one_family, "row", None)  # nothing is made again
     again = one_family.rows(run, steps=3)
-    assert again == json.loads(json.dumps([text, lab]))
+    assert again == json.loads(json.dumps([text, lab, bounded]))

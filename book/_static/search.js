@@ -54,11 +54,15 @@
     parent.append(text.slice(from));
   }
 
+  // Where a blank is, if one is near: Chinese has hardly any.
+  const nearby = (blank, place) => (Math.abs(blank - place) < 30 ? blank : place);
+
   function excerpt(text, each) {
     const at = each.map((word) => text.search(word)).find((place) => place >= 0) ?? 0;
-    const from = at > AROUND ? text.indexOf(" ", at - AROUND) + 1 : 0;
+    const begin = at - AROUND;
+    const from = at > AROUND ? nearby(text.indexOf(" ", begin) + 1, begin) : 0;
     const end = from + 2 * AROUND;
-    const to = end < text.length ? Math.max(text.lastIndexOf(" ", end), at + 1) : text.length;
+    const to = end < text.length ? nearby(text.lastIndexOf(" ", end), end) : text.length;
     return `${from ? "… " : ""}${text.slice(from, to)}${to < text.length ? " …" : ""}`;
   }
 

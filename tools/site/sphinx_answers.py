@@ -9,6 +9,7 @@ page carries the numbers of all exercises, for its count of the solved ones.
 import re
 from pathlib import Path
 
+from rwkv_book import language
 from rwkv_book.exercises import export
 from tools.contents import BOOK
 from tools.site.scripts import script
@@ -26,7 +27,7 @@ def embed(app, pagename, templatename, context, doctree):
         data = {"map": all_fields(app, pagename)}
     elif chapter := CHAPTER.fullmatch(pagename):
         on_page = {".".join(found) for found in EXERCISE.findall(context["body"])}
-        known = export.of_chapter(chapter["number"])
+        known = export.of_chapter(chapter["number"], in_its_language(app))
         exercises = {number: known[number] for number in known if number in on_page}
         data = {"chapter": int(chapter["number"]), "exercises": exercises}
     else:
@@ -36,6 +37,13 @@ def embed(app, pagename, templatename, context, doctree):
         f"{export.script_text(data)}</script>"
     )
     app.add_js_file("answers.js", loading_method="defer")
+
+
+def in_its_language(app):
+    """What translates a check's sentences into the language of the site."""
+    if app.config.language in (None, "en"):
+        return str
+    return language.words(app.config.language).say
 
 
 def all_fields(app, pagename):

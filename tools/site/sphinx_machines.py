@@ -1,7 +1,8 @@
 """A Sphinx extension: the book for programs that read along.
 
 Beside each page lies its text as plain Markdown, with the code and what it prints;
-`llms.txt` lists them. A page says so in its head, and how it is to be cited.
+`llms.txt` lists them. A page says so in its head, and how it is to be cited. All of
+this is for the English pages alone.
 """
 
 import re
@@ -10,6 +11,7 @@ from pathlib import Path
 
 from tools import contents
 from tools.notebooks.plain_markdown import cells, exercise_number, plain, title_of
+from tools.site.sphinx_languages import is_english
 
 BEGINS = re.compile(r"(?m)^:::\{solution-start\} ([\w-]+)\n(?::.*\n)*:::$")
 ENDS = re.compile(r"(?m)^:::\{solution-end\}\n:::$")
@@ -55,7 +57,7 @@ def index(site, title, questions):
 
 
 def write_text(app, exception):
-    if exception or app.builder.format != "html":
+    if exception or app.builder.format != "html" or not is_english(app):
         return
     out = Path(app.outdir)
     for page in contents.pages():
@@ -69,7 +71,7 @@ def write_text(app, exception):
 
 def tell(app, pagename, templatename, context, doctree):
     """In a page's head: where its text is, and how it is cited."""
-    if doctree is None:
+    if doctree is None or not is_english(app):
         return
     config = app.config
     address = f"{config.html_baseurl}/{pagename}.html"

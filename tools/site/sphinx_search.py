@@ -62,8 +62,10 @@ def write_data(app, exception):
         return
     site, found = Path(app.outdir), []
     for source in contents.pages():
-        page = source.relative_to(contents.ROOT).as_posix() + ".html"
-        found += sections((site / page).read_text(encoding="utf-8"), page)
+        name = source.relative_to(contents.ROOT).as_posix()
+        if name in app.env.found_docs:  # a site in another language has some of them
+            page = f"{name}.html"
+            found += sections((site / page).read_text(encoding="utf-8"), page)
     text = f"bookSearch({json.dumps(found, ensure_ascii=False)});\n"
     (site / "_static" / "search-data.js").write_text(text, encoding="utf-8")
 

@@ -9,12 +9,13 @@ tolerances, which are exported as they are.
 
 import importlib
 import json
+import re
 import string
-from itertools import chain
 
 from rwkv_book.exercises import CHECKS
 from rwkv_book.exercises.answers import NumberQuestion, OrderQuestion, span_of
 
+ANSWER = 7_131_700  # numbers from here on stand for answers while a text is translated
 OFFSET, PRIME = 0xCBF29CE484222325, 0x100000001B3  # FNV-1a's, for 64 bits
 
 
@@ -26,43 +27,46 @@ def digest(*words):
     return f"{found:016x}"
 
 
-def of_chapter(chapter):
+def of_chapter(chapter, say=str):
     """What each exercise of a chapter, such as "04", is to a page: {number: data}.
 
     The data's `kind` is "number", "order", or "code" where only Python can check it.
-    ImportError for a chapter without exercises.
+    `say` translates a sentence, whatever numbers stand in it. ImportError for a chapter
+    without exercises.
     """
     importlib.import_module(f"rwkv_book.exercises.chapter_{chapter}")
     numbers = sorted(number for number in CHECKS if number.startswith(f"{chapter}."))
-    return {number: exported(number, CHECKS[number]) for number in numbers}
+    return {number: exported(number, CHECKS[number], say) for number in numbers}
 
 
-def exported(number, check):
+def exported(number, check, say=str):
     """The data of one check; `number` is the salt of its digests."""
     if isinstance(check, NumberQuestion):
-        return number_data(check)
+        return number_data(check, say)
     if isinstance(check, OrderQuestion):
-        return order_data(number, check)
+        return order_data(number, check, say)
     return {"kind": "code"}
 
 
-def number_data(question):
+def number_data(question, say):
     tolerances = question.relative, question.absolute
     return {
         "kind": "number",
         "right": [float(end) for end in span_of(question.right, *tolerances)],
         "mistakes": [
-            [[float(end) for end in span_of(mistake, *tolerances)], sentence]
+            [[float(end) for end in span_of(mistake, *tolerances)], say(sentence)]
             for mistake, sentence in question.mistakes.items()
         ],
-        "hint": pieces(question.hint),
-        "praise": pieces(question.praise),
+        "hint": pieces(question.hint, say),
+        "praise": pieces(question.praise, say),
     }
 
 
-def order_data(salt, question):
+def order_data(salt, question, say):
     right = [digest(salt, str(i), name) for i, name in enumerate(question.right)]
-    mistakes = {digest(salt, *one): told for one, told in question.mistakes.items()}
+    mistakes = {
+        digest(salt, *one): say(told) for one, told in question.mistakes.items()
+    }
     if len(mistakes) != len(question.mistakes):
         raise ValueError(f"{salt}: two orders have one digest; salt it otherwise")
     return {
@@ -71,16 +75,25 @@ def order_data(salt, question):
         "names": sorted(question.right),
         "right": right,
         "mistakes": mistakes,
-        "hint": pieces(question.hint),
-        "praise": [question.praise],
+        "hint": pieces(question.hint, say),
+        "praise": [say(question.praise)],
     }
 
 
-def pieces(template):
+def pieces(template, say=str):
     """ "Not {answer:g}." -> ["Not ", ["g"], "."]: texts, and formats for the answer."""
-    parsed = string.Formatter().parse(template)
-    pairs = (([text], [[spec]] if name else []) for text, name, spec, _ in parsed)
-    return [piece for piece in chain(*chain(*pairs)) if piece]
+    texts, formats = [], []
+    for text, name, spec, _ in string.Formatter().parse(template):
+        texts.append(text)
+        if name:
+            formats.append(spec)
+            texts.append(str(ANSWER + len(formats)))
+    whole = re.split(f"({ANSWER // 100}\\d\\d)", say("".join(texts)))
+    return [
+        [formats[int(piece) - ANSWER - 1]] if at % 2 else piece
+        for at, piece in enumerate(whole)
+        if piece
+    ]
 
 
 def script_text(data):

@@ -28,7 +28,7 @@ ROLES = {"predict": r"Before you |Guess\b", "remember": r"One number to remember
 EXERCISE = re.compile(
     r'(?P<box><div class="exercise admonition" id="(?P<id>[\w-]+)">\s*'
     r'<p class="admonition-title"><span class="caption-number">[^<]*</span>) '
-    r"\((?P<title>(?:(?!</p>).)*?) \((?P<kind>[^()<]*)\)\)</p>",
+    r"\((?P<title>(?:(?!</p>).)*?)(?: \(|（)(?P<kind>[^()（）<]*)[)）]\)</p>",
     re.DOTALL,
 )
 # Its title, a tag that says its kind and its minutes, and a link to copy.

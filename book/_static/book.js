@@ -25,7 +25,8 @@ function repair() {
     head.replaceWith(document.createElement("td"));
   }
   // What scrolls sideways can be scrolled with the keyboard.
-  for (const wide of document.querySelectorAll(".cell_output .text_html, .live-output")) {
+  const scrolls = ".cell_output .text_html, .live-output, .highlight pre";
+  for (const wide of document.querySelectorAll(scrolls)) {
     if (wide.scrollWidth > wide.clientWidth + 1) wide.tabIndex = 0;
   }
   // The bibliography says that it is a list, so its entries have to be items.

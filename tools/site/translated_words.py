@@ -43,6 +43,7 @@ AROUND = (
     ": say where, and the page gets clearer.",
     "Map of the book",
     "Exercise 04.1",
+    "Solution",
     "Solution to",
     "Solution of exercise 04.1",
     "Note",
@@ -73,6 +74,7 @@ AROUND = (
     "Binder logo",
     "Color mode",
     "System Settings",
+    "Link to this exercise",
     "Link to this heading",
     "Link to this term",
 )

@@ -1,7 +1,7 @@
 // Fields for the exercises of a page, and on the first page the way back to where its
 // reader stopped. All text goes in as text, never as HTML.
 
-import { diagnose } from "./evaluate.js";
+import { judged } from "./evaluate.js";
 import { forget, progress, solve, stopAt } from "./progress.js";
 
 function element(name, properties = {}, ...children) {
@@ -15,7 +15,7 @@ function element(name, properties = {}, ...children) {
 function mark(exercise) {
   const title = exercise.querySelector(".admonition-title");
   if (title.querySelector(".answer-solved")) return;
-  title.append(" ", element("span", { className: "answer-solved", textContent: "✓ solved" }));
+  title.append(" ", element("span", { className: "answer-solved", textContent: "solved" }));
 }
 
 // The inputs of a question, and how to read them; null when something is still empty.
@@ -54,9 +54,9 @@ function addField(exercise, number, question) {
   form.addEventListener("submit", (event) => {
     event.preventDefault();
     const answer = read();
-    const text = answer === null
-      ? "Not yet. Put your answer in first." : diagnose(question, answer);
-    const right = text.startsWith("Right.");
+    const { right, text } = answer === null
+      ? { right: false, text: "Not yet. Put your answer in first." }
+      : judged(question, answer);
     said.textContent = text;
     said.classList.toggle("answer-right", right);
     if (!right) return;
@@ -113,7 +113,7 @@ function showProgress(map) {
     const count = fields.filter((number) => solved.includes(number)).length;
     if (!count) continue;
     link.parentElement.append(element("p", {
-      className: "map-solved", textContent: `✓ ${count} of ${fields.length} answers`,
+      className: "map-solved", textContent: `${count} of ${fields.length} answers`,
     }));
   }
   const known = stop && map[stop.page] && /^[\w-]+$/.test(stop.id)

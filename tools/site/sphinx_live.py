@@ -5,22 +5,14 @@ A page opened from a file may load a script but no modules, so they are bundled.
 
 from pathlib import Path
 
-from tools.contents import BOOK
-from tools.site.scripts import script
+from tools.site.scripts import write_bundle
 
 ENTRY = Path("live", "live.js")
 
 
 def write_script(app, error):
     if error is None and app.builder.format == "html":
-        target = Path(app.outdir) / "_static" / "live.js"
-        target.write_text(script(static(app) / ENTRY), encoding="utf-8")
-
-
-def static(app):
-    """Where the site's modules are: a site in another language has its own."""
-    beside = Path(app.srcdir) / "book" / "_static"
-    return beside if beside.exists() else BOOK / "_static"
+        write_bundle(app, ENTRY)
 
 
 def setup(app):

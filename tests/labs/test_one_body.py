@@ -4,6 +4,7 @@ rule that differs; and the command that compares them, with what it has recorded
 import json
 from dataclasses import replace
 
+import decay_bound
 import generations
 import one_family
 import pytest
@@ -137,10 +138,22 @@ def test_a_text_and_a_lab_are_learned(tmp_path, monkeypatch):
         length=32,
         head_size=8,
     )
-    text, lab, bounded = one_family.rows(run, steps=3)
+    text, lab = one_family.rows(run, steps=3)
     assert 4 < text["loss"] < text["untrained_loss"] < 6
-    assert bounded["rule"] == one_family.BOUNDED
     assert set(lab["accuracy"]) == set(tasks()["parity"].tested)
     monkeypatch.setattr(one_family, "row", None)  # nothing is made again
     again = one_family.rows(run, steps=3)
-    assert again == json.loads(json.dumps([text, lab, bounded]))
+    assert again == json.loads(json.dumps([text, lab]))
+
+
+def test_a_bound_on_the_decay_is_the_only_difference(tmp_path, monkeypatch):
+    monkeypatch.setattr(decay_bound.pieces, "RUNS", tmp_path)
+    monkeypatch.setattr(decay_bound, "RATES", (0.009,))
+    found = decay_bound.rows(steps=3, seeds=1)
+    assert [row["keeps"] for row in found] == list(decay_bound.BOUNDS)
+    assert len({row["parameters"] for row in found}) == 1
+    assert len({row["loss"] for row in found}) == len(found)
+    network = one_family.for_a_lab(tasks()["parity"], "RWKV-7", 0, keeps=0.3)
+    free = one_family.for_a_lab(tasks()["parity"], "RWKV-7", 0)
+    pairs = zip(network.parameters(), free.parameters(), strict=True)
+    assert all(torch.equal(one, other) for one, other in pairs)

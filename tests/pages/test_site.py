@@ -5,12 +5,16 @@ whole: no error, nothing fetched from elsewhere, maths set, nothing
 that sticks out of a phone, little to load, nothing that axe finds. Axe takes seconds a
 look, and what it finds hangs on the width (what is hidden, what scrolls) or on the
 theme (contrast): it looks at a phone in light and at a desktop in dark, and at all four
-where the page's furniture is of every kind. With BOOK_SCREENSHOTS=folder in the
-environment, pictures of all four are kept there; with BOOK_AXE=all, axe looks at them.
+where the page's furniture is of every kind. Of the pages of source code it looks at
+those with a kind of element that none before them has.
+With BOOK_SCREENSHOTS=folder in the environment, pictures of all four are kept there;
+with BOOK_AXE=all, axe looks at them.
 """
 
 import json
 import os
+import re
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -28,6 +32,7 @@ from tools import contents
 
 HEAVIEST = 1_000_000  # bytes, compressed: of a page and all that it loads
 AXE_LOOKS = {("phone", "light"), ("desktop", "dark")}
+AXE_ALWAYS = os.environ.get("BOOK_AXE") == "all"
 AXE_LOOKS_AT_ALL = {
     "book/index.html",
     "book/one_sitting.html",
@@ -45,7 +50,8 @@ def test_page_is_whole(visit, name):
     page = visit(name, WIDTHS["phone"])
     if name != "index.html":  # which sends the reader on to the first page
         check_weight(page, name)
-        page.add_script_tag(path=AXE)
+        if AXE_ALWAYS or looked_at(name):
+            page.add_script_tag(path=AXE)
         for device in devices(name):
             page.set_viewport_size({"width": WIDTHS[device], "height": 900})
             for theme in ("light", "dark"):
@@ -71,9 +77,33 @@ def check_look(page, name, device, theme):
         path = Path(folder) / f"{picture}-{device}-{theme}.png"
         page.screenshot(path=path, full_page=True)
     assert page.evaluate("siteChecks.wide()") == [], (device, theme)
-    all_looks = name in AXE_LOOKS_AT_ALL or os.environ.get("BOOK_AXE") == "all"
-    if all_looks or (device, theme) in AXE_LOOKS:
+    some = looked_at(name) and (device, theme) in AXE_LOOKS
+    if AXE_ALWAYS or some or name in AXE_LOOKS_AT_ALL:
         assert page.evaluate("siteChecks.violations()") == [], (device, theme)
+
+
+def looked_at(name):
+    return "_modules" not in name or name in source_pages()
+
+
+@cache
+def source_pages():
+    """The pages of source code that bring a kind of element, a name with a class."""
+    seen, chosen = set(), set()
+    for name in (name for name in PAGES if "_modules" in name):
+        html = (SITE / name).read_text(encoding="utf-8")
+        article = html.partition("<article")[2].partition("</article")[0]
+        kinds = set(re.findall(r"<(\w+(?: class=\"[^\"]*\")?)", article))
+        if not kinds <= seen:
+            chosen.add(name)
+        seen |= kinds
+    return chosen
+
+
+def test_axe_looks_at_some_pages_of_source_code():
+    texts = [(SITE / name).read_text(encoding="utf-8") for name in source_pages()]
+    assert 1 < len(texts) < 30
+    assert all(kind in "".join(texts) for kind in ('class="mi"', 'class="sd"'))
 
 
 def check_weight(page, name):

@@ -20,9 +20,16 @@ UNREAD = (
 HEADINGS = ["h1", "h2", "h3", "h4"]
 
 
+CODE = re.compile(r"(?<=<pre>).*?(?=</pre>)", re.DOTALL)
+ARTICLE = re.compile(r"<article.*</article>", re.DOTALL)
+TAG = re.compile(r"<[^>]*>")
+
+
 def sections(html, page):
     """[title, title of its page, address, text] of each section and term of a page."""
-    article = BeautifulSoup(html, "html.parser").find("article")
+    # Most elements of a page are the colours of its code.
+    html = CODE.sub(lambda code: TAG.sub("", code[0]), html)
+    article = BeautifulSoup(ARTICLE.search(html)[0], "html.parser").article
     for formula in article.select("span.math"):
         formula.replace_with(readable(formula.get_text()))
     for element in article.select(UNREAD):

@@ -25,7 +25,7 @@ BETWEEN_TAGS = re.compile(r"(?<=>)[^<>`]+(?=<)")
 SENTENCE = re.compile(r"[ …“(]*[A-Za-z0-9][^#=\[\]<>]* [^#=\[\]<>]*")
 STYLE = re.compile(r"rgba|^[a-z]{2}[a-z-]*: x|px$|^article |^div\.")
 # One word that people read stands behind one of these; other words are names.
-SHOWN = re.compile(r"(?:\bname: |\|\| |[?:] )$")
+SHOWN = re.compile(r"(?:\bname: |Content: |\|\| |\? | : )$")
 COMPARED = {"each key", "range", "text", "math", "tooltip", "module"}
 # What the theme and the site's own programs write on pages.
 AROUND = (

@@ -319,12 +319,6 @@ def test_88_columns_of_code_fit_beside_both_tables_of_contents(visit):
     assert lines <= 38  # em: some 80 letters of a line of text
 
 
-@pytest.mark.parametrize("name", CHAPTERS)
-def test_the_letters_of_figures_are_readable_on_a_phone(visit, name):
-    page = visit(name, WIDTHS["phone"])
-    assert page.evaluate("siteChecks.smallestLetters()") >= 10
-
-
 @pytest.mark.parametrize("theme", ["light", "dark"])
 def test_paper_has_the_text_alone_in_dark_ink(visit, theme):
     page = visit("book/04_wkv_operator.html", 718)  # A4 less its margins

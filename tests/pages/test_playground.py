@@ -880,6 +880,15 @@ def test_the_page_writes_what_minimal_writes(play, params):
 
 
 @in_browser
+def test_the_chinese_page_writes_it_too(visit, params):
+    playing = Play(visit(f"zh_CN/{PAGE}#temperature=0&prompt=ROMEO%3A%0A", 1280))
+    assert playing.steps(25) == greedy("ROMEO:\n", 25, params)
+    playing["seed"].fill("3.7")
+    expect(playing["seed-note"]).to_contain_text("3.7 不是整数")
+    assert playing.page.problems == []
+
+
+@in_browser
 def test_the_page_writes_what_minimal_writes_with_rwkv7_too(play7, params7):
     playing = play7()
     playing.choose("RWKV-7")

@@ -139,7 +139,7 @@ def test_logits_of_another_text_are_refused():
 
 def test_what_the_rows_say_is_said_in_words(figure):
     picture = figure.picture(text="To be, or")
-    assert re.search(r"rows: 0\.000 percentage points\..*: ␣ 95\.1, ", picture.alt)
+    assert re.search(r"rows: 0\.000 percentage points\..*: “␣” 95\.1; ", picture.alt)
     assert "5,120 numbers" in picture.html()
     (place,) = re.findall(r'data-live="([^"]*)"', figure.page())
     assert json.loads(unescape(place))["data"] == figure.data

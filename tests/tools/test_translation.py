@@ -238,6 +238,17 @@ def test_one_term_for_one_idea():
             )
 
 
+@every_language
+def test_names_of_weights_stay_in_the_scripts_that_look_them_up(language):
+    """A model whose tensors were renamed by a translation would not run."""
+    for name in ("weights", "rwkv", "rwkv7"):
+        script = (ROOT / f"book/_static/playground/{name}.js").read_text("utf-8")
+        there = translated_words.script_in(script, language.code)
+        looked_up = re.compile(r'"[a-z_.]+"')
+        assert len(looked_up.findall(script)) > 5
+        assert looked_up.findall(there) == looked_up.findall(script), name
+
+
 # --- built ----------------------------------------------------------------------------
 
 

@@ -26,7 +26,7 @@ SENTENCE = re.compile(r"[ …“(]*[A-Za-z0-9][^#=\[\]<>]* [^#=\[\]<>]*")
 STYLE = re.compile(r"rgba|^[a-z]{2}[a-z-]*: x|px$|^article |^div\.")
 # One word that people read stands behind one of these; other words are names.
 SHOWN = re.compile(r"(?:\bname: |\|\| |[?:] )$")
-COMPARED = {"each key", "range", "text", "math", "tooltip", "module"}
+COMPARED = {"each key", "range", "text", "math", "tooltip", "module", "bonus"}
 # What the theme and the site's own programs write on pages.
 AROUND = (
     "about 40 minutes to read",

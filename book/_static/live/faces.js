@@ -138,7 +138,7 @@ function cell(share, { tint }) {
 function words({ letters, shares, next }, { words: text, nothing }) {
   const apart = letters.map((_, t) => Math.abs(shares[0][t] - shares[1][t]));
   const most = Math.max(0, ...apart, ...next.map(([, one, other]) => Math.abs(one - other)));
-  const expected = next.map(([token, , share]) => `${byte(token)} ${percent(share)}`).join(", ");
+  const expected = next.map(([token, , share]) => `“${byte(token)}” ${percent(share)}`).join("; ");
   const apartBy = (100 * most).toFixed(3);
   return filled(letters.length ? text : nothing, { most: apartBy, next: expected });
 }

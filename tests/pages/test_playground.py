@@ -36,7 +36,8 @@ SHIPPED = {about["name"]: path for path, about in offered()}
 PROMPTS = ("ROMEO:\nBut soft, what light", "é, 3 < 4 & so on\t", "\0")
 
 
-NAMES = ["listening", "reading", "rwkv", "rwkv7", "sample", "text", "view7", "weights"]
+NAMES = ["kept", "listening", "reading", "rwkv", "rwkv7", "sample", "settings", "text"]
+NAMES += ["view7", "weights"]
 
 
 def in_node(code, **given):
@@ -144,6 +145,24 @@ def test_half_a_file_and_other_numbers_are_refused(tmp_path):
     assert (
         in_node(code, path=str(path)) == "weights are stored as F64, not as F16 or F32"
     )
+
+
+@pytest.mark.parametrize(
+    ("came", "said"),
+    [
+        (b"<!DOCTYPE html><title>Log in</title>", "a web page came .* log in"),
+        (b"\xef\xbb\xbf \n<html>{</html>", "a web page came"),
+        (b"", "half a file"),
+        (b"\x80\0\0\0\0\0\0\0", "half a file"),
+        (b'\x80\0\0\0\0\0\0\0{"emb.weight":', "half a file"),
+        (b"PK\3\4 a zip that is no model", "another file"),
+    ],
+)
+def test_what_comes_in_place_of_weights_is_named(tmp_path, came, said):
+    path = tmp_path / "model.safetensors"
+    path.write_bytes(came)
+    code = "try { weights.load(read(given.path)) } catch (e) { return e.message }"
+    assert re.search(said, in_node(code, path=str(path)))
 
 
 @every_model
@@ -516,6 +535,133 @@ def test_another_model_reads_what_branches_share_once():
     assert found["told"] == list(range(1, len(tokens) + 3))
 
 
+# What a reader may set.
+
+
+@pytest.mark.parametrize(
+    ("typed", "problem"),
+    [
+        ("0", ""),
+        ("999999", ""),
+        ("1e3", ""),
+        ("-1", "-1 is too small"),
+        ("1e20", "1e20 is too large"),
+        ("1000000", "1000000 is too large"),
+        ("3.7", "3.7 is not whole"),
+        ("", "the field is empty"),
+        ("  ", "the field is empty"),
+        ("seven", "what stands there is not a number"),
+        ("NaN", "what stands there is not a number"),
+        ("Infinity", "Infinity is too large"),
+    ],
+)
+def test_a_seed_is_a_whole_number_that_there_is(typed, problem):
+    code = "return settings.seedProblem(given.typed, 0, 999999);"
+    assert in_node(code, typed=typed) == problem
+
+
+def test_what_a_browser_hides_is_no_seed():
+    code = "return settings.seedProblem('', 0, 9, false);"
+    assert in_node(code) == "what stands there is not a number"
+
+
+def test_a_new_branch_has_a_seed_that_no_other_has():
+    code = "return given.all.map((seeds) => settings.nextSeed(seeds, 9));"
+    found = in_node(code, all=[[1], [1, 2], [8, 3], [9], [0, 1, 9], [9, 0, 2]])
+    assert found == [2, 3, 9, 0, 2, 1]
+
+
+def test_branches_are_named_as_columns_of_a_spreadsheet():
+    code = "return given.numbers.map(settings.branchName);"
+    numbers = [0, 1, 25, 26, 27, 51, 52, 701, 702]
+    names = ["A", "B", "Z", "AA", "AB", "AZ", "BA", "ZZ", "AAA"]
+    assert in_node(code, numbers=numbers) == names
+
+
+@pytest.mark.parametrize("text", ["abcdef", "aé€😀b", "😀😀"])
+def test_a_prompt_is_cut_between_characters(text):
+    code = """
+      const bytes = text.bytes(given.text);
+      return [...bytes, 0].map((_, room) => settings.fitting(bytes, room));"""
+    for room, kept in enumerate(in_node(code, text=text)):
+        whole = text.encode()
+        assert bytes(kept) == whole[:room].decode(errors="ignore").encode()
+
+
+def test_a_link_brings_back_what_it_was_made_of():
+    given = {
+        "prompt": "To be, & not = to be?\n#1 + é 😀 100%",
+        "seed": "7",
+        "top-p": "0.95",
+    }
+    code = """
+      const link = settings.linkTo("https://a.org/b.html?c=d#old", given.settings);
+      const test = () => true;
+      const allowed = { prompt: test, seed: test, "top-p": test };
+      const there = settings.settingsIn(new URL(link).hash, allowed);
+      return { link, there };"""
+    found = in_node(code, settings=given)
+    assert found["link"].startswith("https://a.org/b.html?c=d#prompt=To+be")
+    assert found["link"].count("#") == 1
+    assert found["there"] == {"found": given, "bad": []}
+
+
+@pytest.mark.parametrize(
+    ("link", "found", "bad"),
+    [
+        ("", {}, []),
+        ("#six-things-to-try", {}, []),
+        ("#seed=3&colour=red", {"seed": "3"}, []),
+        ("#seed=-1", {}, ["seed=-1"]),
+        ("#seed=&temperature=0.83", {}, ["seed=", "temperature=0.83"]),
+        ("#temperature=2&seed=1e20", {"temperature": "2"}, ["seed=1e20"]),
+        ("#temperature=hot", {}, ["temperature=hot"]),
+        ("#temperature=%E0%A4%A", {}, ["temperature=\ufffd%A"]),
+        ("#constructor=1&toString=2", {}, []),
+    ],
+)
+def test_what_a_link_may_not_say_is_listed(link, found, bad):
+    code = """
+      const allowed = {
+        seed: (text) => !settings.seedProblem(text, 0, 999999),
+        temperature: (text) => settings.onScale(text, 0, 2, 0.05),
+      };
+      return settings.settingsIn(given.link, allowed);"""
+    assert in_node(code, link=link) == {"found": found, "bad": bad}
+
+
+def test_a_slider_has_its_steps_and_no_others():
+    code = "return given.all.map((text) => settings.onScale(text, 0.05, 1, 0.05));"
+    texts = ["0.05", "0.15", "0.7", "1", "0", "1.05", "0.51", "", " ", "x", "NaN"]
+    assert in_node(code, all=texts) == [True] * 4 + [False] * 7
+
+
+def test_branches_that_were_put_away_share_their_past_again():
+    code = (
+        EXTEND
+        + """
+      const fork = { ...text.extend(nodes[2], 200, {}, false), logits: [3] };
+      const ends = [{ ...node, logits: [0.5, -1] }, fork];
+      const branches = ends.map((node, at) => ({ name: "AB"[at], seed: at, node }));
+      const again = kept.unpacked(JSON.parse(JSON.stringify(kept.packed(branches))));
+      const [first, second] = again.map(({ node }) => text.path(node));
+      return { again: again.map(({ name, seed, node, unread }) =>
+          [name, seed, [...node.logits], unread]),
+        tokens: [first, second].map((all) => all.map(({ token }) => token)),
+        written: second.map(({ written }) => written),
+        text: first.map(({ text }) => text).join(""),
+        shared: first.filter((node) => second.includes(node)).length };"""
+    )
+    found = in_node(code, bytes=list("aé!".encode()))
+    assert found == {
+        "again": [["A", 0, [0.5, -1], True], ["B", 1, [3], True]],
+        "tokens": [[97, 195, 169, 33], [97, 195, 169, 200]],
+        "written": [True, True, True, False],
+        "text": "aé!",
+        "shared": 3,
+    }
+
+
 # What stands there first.
 
 
@@ -730,6 +876,15 @@ def test_the_page_writes_what_minimal_writes(play, params):
     playing.start("ROMEO:\n", temperature=0)
     assert playing.text() == "ROMEO:\n"
     assert playing.steps(25) == greedy("ROMEO:\n", 25, params)
+    assert playing.page.problems == []
+
+
+@in_browser
+def test_the_chinese_page_writes_it_too(visit, params):
+    playing = Play(visit(f"zh_CN/{PAGE}#temperature=0&prompt=ROMEO%3A%0A", 1280))
+    assert playing.steps(25) == greedy("ROMEO:\n", 25, params)
+    playing["seed"].fill("3.7")
+    expect(playing["seed-note"]).to_contain_text("3.7 不是整数")
     assert playing.page.problems == []
 
 
@@ -958,17 +1113,27 @@ def test_half_a_character_waits_for_its_other_half(play):
     assert playing["text"].locator(".pg-waiting").count() == 0
 
 
-@in_browser
-def test_a_long_text_stops_and_says_why(play, tmp_path):
-    """With a small model: its own would take half a minute for so much."""
-    playing, small = play(), tmp_path / "small.safetensors"
+@pytest.fixture
+def small(play, tmp_path):
+    """The page with a small model: its own takes half a minute for a long text."""
+    path = tmp_path / "small.safetensors"
     tensors = random_tensors(layers=4, width=16, hidden=32, vocabulary=256)
-    save_file(
-        {name: t.numpy().astype(np.float16) for name, t in tensors.items()}, small
-    )
-    playing.page.route(
-        "**/shakespeare.safetensors", lambda route: route.fulfill(path=small)
-    )
+    halves = {name: t.numpy().astype(np.float16) for name, t in tensors.items()}
+    save_file(halves, path)
+
+    def open_page():
+        playing = play()
+        playing.page.route(
+            "**/shakespeare.safetensors", lambda route: route.fulfill(path=path)
+        )
+        return playing
+
+    return open_page
+
+
+@in_browser
+def test_a_long_text_stops_and_says_why(small):
+    playing = small()
     playing["prompt"].fill("All the world's a stage. " * 79)
     playing["start"].click()
     playing.wait("Read 1975 tokens")
@@ -978,6 +1143,203 @@ def test_a_long_text_stops_and_says_why(play, tmp_path):
     playing.press("step", "2000 tokens")
     playing.press("rewind", "Back at 1999")
     assert playing.page.problems == []
+
+
+@in_browser
+def test_a_prompt_that_is_too_long_is_cut_aloud(small):
+    playing = small()
+    playing["prompt"].fill("é" * 1200)
+    playing["start"].click()
+    progress = playing["progress"]
+    playing.wait("of its 2400 bytes the first 2000 are read and the other 400 are not")
+    expect(progress).to_be_visible()
+    playing.page.wait_for_function(f"{TOKENS} == 2000", timeout=60_000)
+    expect(progress).to_be_hidden()
+    playing.press("step", "The last 400 bytes of the prompt were left out. 2000 tokens")
+    playing.press("rewind", "Back at 1999")
+    playing["prompt"].fill("xé")
+    playing.press("append", "of its 3 bytes the first 1 are read and the other 2 are")
+
+
+@in_browser
+@pytest.mark.parametrize(
+    ("typed", "reason"),
+    [
+        ("-1", "-1 is too small"),
+        ("1e20", "1e20 is too large"),
+        ("3.7", "3.7 is not whole"),
+        ("", "the field is empty"),
+        ("1e", "what stands there is not a number"),
+    ],
+)
+def test_a_seed_that_is_none_changes_nothing_and_is_named(play, typed, reason):
+    playing = play()
+    playing["seed"].fill("5")
+    playing["seed"].press("Control+a")
+    playing["seed"].press("Delete")
+    playing["seed"].type(typed)
+    # "-1" and "3.7" begin with what is a seed, or with nothing
+    used = {"3.7": 3, "1e20": 100, "1e": 1}.get(typed, 5)
+    said = playing["seed-note"]
+    expect(said).to_have_text(
+        f"A seed is a whole number from 0 to 999999, and {reason}: "
+        f"seed {used} stays in use."
+    )
+    assert playing["seed"].get_attribute("aria-invalid") == "true"
+    assert f"Seed {used} will take" in playing["next-note"].inner_text()
+    playing["seed"].fill("7")
+    expect(said).to_have_text("")
+    assert playing["seed"].get_attribute("aria-invalid") == "false"
+    expect(playing["next-note"]).to_contain_text("Seed 7 will take")
+
+
+@in_browser
+def test_the_branch_after_z_is_aa(small):
+    playing = small()
+    playing.start("O")
+    for name in [*map(chr, range(ord("B"), ord("Z") + 1)), "AA", "AB"]:
+        playing.press("branch", f"Branch {name} begins here")
+    assert "AB, seed 28" in playing["branches"].locator("label").last.inner_text()
+
+
+@in_browser
+def test_what_was_written_is_there_when_the_reader_comes_back(play, params):
+    playing = play()
+    page = playing.page
+    playing.start("Is this a dagger", seed=9, temperature=0.5)
+    playing.run(60)
+    playing["text"].locator("span").nth(30).click()
+    playing.press("branch", "Branch B begins here")
+    playing.steps(4)
+    playing["prompt"].fill("or not?")
+    names = ("text", "branches", "next", "shares", "next-note")
+    before = [playing[name].inner_text() for name in names]
+    page.goto(page.url.replace("playground", "one_sitting"))
+    asked = []
+    page.on("request", lambda request: asked.append(request.url))
+    page.go_back()
+    playing.wait("Your text is back, 35 tokens")
+    assert [playing[name].inner_text() for name in names] == before
+    assert not any("safetensors" in url for url in asked)
+    assert playing["prompt"].input_value() == "or not?"
+    assert playing["temperature"].input_value() == "0.5"
+    assert playing["seed"].input_value() == "10"
+    written = playing.text()
+    playing.press("append", "Read 7 tokens")  # reads all that stands there first
+    assert playing.text() == written + "or not?"
+    logits = read(playing.text().encode(), params)[0][-1]
+    likeliest = playing["next"].locator("li span").first.inner_text()
+    token = chr(np.argmax(logits))
+    assert likeliest == {" ": "␣", "\n": "⏎"}.get(token, token)
+    playing["branches"].get_by_role("radio").first.check()
+    page.wait_for_timeout(100)
+    assert playing.text()[:31] == written[:31] and playing.length() >= 60
+    assert page.problems == []
+
+
+@in_browser
+def test_a_prompt_is_there_when_the_reader_comes_back_before_it_was_read(play):
+    playing = play()
+    page = playing.page
+    playing["prompt"].fill("Who is there?")
+    playing["top-p"].fill("0.5")
+    page.goto(page.url.replace("playground", "one_sitting"))
+    page.go_back()
+    playing.wait("A recorded text")
+    assert playing["prompt"].input_value() == "Who is there?"
+    assert playing["top-p"].input_value() == "0.5"
+
+
+@in_browser
+def test_a_link_holds_prompt_seed_and_settings(play):
+    playing = play()
+    page = playing.page
+    page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    given = {"prompt": "A #1 & b = 100%\né", "seed": "12", "temperature": "1.25"}
+    given |= {"top-p": "0.8"}
+    for name, text in given.items():
+        playing[name].fill(text)
+    playing["pace"].select_option("40")
+    playing.press("link", "The link is copied")
+    link = page.evaluate("navigator.clipboard.readText()")
+    for name in given:
+        playing[name].fill("0.1" if name in ("temperature", "top-p") else "0")
+    page.goto("about:blank")
+    page.goto(link)
+    playing.wait("The prompt and the settings are those of the link")
+    for name, text in given.items():
+        assert playing[name].input_value() == text
+    assert playing["pace"].input_value() == "40"
+    playing.press("start", "Read 18 tokens")
+    assert playing.text() == given["prompt"]
+    assert page.problems == []
+
+
+@in_browser
+def test_a_link_that_asks_for_what_there_is_not_gets_a_sentence(play, visit):
+    asked = "seed=-1&temperature=hot&top-p=0.5&model=GPT-5&prompt=Who%3F"
+    playing = Play(visit(f"{PAGE}#{asked}", 1280))
+    said = playing["status"].inner_text()
+    assert "seed=-1, temperature=hot, model=GPT-5: the usual values" in said
+    values = {"seed": "1", "temperature": "0.8", "top-p": "0.5", "prompt": "Who?"}
+    for name, value in values.items():
+        assert playing[name].input_value() == value
+    playing.page.evaluate("location.hash = 'seed=4&prompt=When%3F'")
+    playing.wait("The prompt and the settings are those of the link")
+    assert playing["prompt"].input_value() == "When?"
+    assert playing["seed"].input_value() == "4"
+    assert playing.page.problems == []
+
+
+@in_browser
+def test_a_link_can_ask_for_the_other_model(play7, visit):
+    playing = Play(visit(f"{PAGE}#model=RWKV-7&prompt=O", 1280))
+    assert playing["models"].get_by_label("RWKV-7").is_checked()
+    playing.press("step", "Wrote")
+    assert playing.length() == 2
+    assert "tables of 64 × 64" in playing["memory-note"].inner_text()
+
+
+@in_browser
+def test_where_a_page_may_not_copy_the_link_is_shown(play):
+    playing = play()
+    playing.page.evaluate(
+        "() => { navigator.clipboard.writeText = () => Promise.reject(Error('no')); }"
+    )
+    playing.press("link", "the link stands below the prompt")
+    assert "#prompt=ROMEO%3A" in playing["link-text"].input_value()
+    assert playing.page.evaluate("document.activeElement.id") == "pg-link-text"
+
+
+@in_browser
+@every_model
+def test_every_picture_of_the_state_has_its_scale(play7, name):
+    playing = play7()
+    if name == "RWKV-7":
+        playing.choose(name)
+    playing.press("step", "Wrote")
+    scales = playing["state"].locator(".pg-scales span, .pg-scale").all_inner_texts()
+    canvases = playing["state"].locator("canvas").count()
+    wanted = 4 * canvases if name == "RWKV-4" else canvases - 4
+    assert len(scales) == wanted
+    assert all(re.fullmatch(r"±\d+(\.\d+)?", scale) for scale in scales)
+
+
+@in_browser
+@pytest.mark.parametrize(
+    ("body", "reason"),
+    [
+        (b"<!DOCTYPE html><html>Please log in.</html>", "a web page came .* log in"),
+        (b'\x80\0\0\0\0\0\0\0{"emb.weight"', "only half a file"),
+    ],
+)
+def test_what_comes_in_place_of_a_model_gets_a_sentence(play, body, reason):
+    playing = play()
+    pattern = "**/shakespeare.safetensors"
+    playing.page.route(pattern, lambda route: route.fulfill(body=body))
+    playing.press("run", f"RWKV-4 could not be loaded .*{reason}.* press the button")
+    playing.page.unroute(pattern)
+    playing.press("step", "Wrote")
 
 
 @in_browser

@@ -119,11 +119,13 @@ def write_static(language, folder):
             text = text.replace(old, new)
         path.write_text(text, "utf-8")
     # The weights of the models lie beside the English pages.
-    beside = folder / "playground" / "beside.js"
-    text = beside.read_text("utf-8").replace(
-        "`../${file}`", "`../../../_static/${file}`"
-    )
-    beside.write_text(text, "utf-8")
+    for name, old, new in (
+        ("playground", "`../${file}`", "`../../../_static/${file}`"),
+        ("live", "`./${file}`", "`../../_static/${file}`"),
+    ):
+        beside = folder / name / "beside.js"
+        text = beside.read_text("utf-8")
+        beside.write_text(text.replace(old, new), "utf-8")
 
 
 def configuration(language):

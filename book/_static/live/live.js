@@ -2,7 +2,9 @@
 // without scripts. `live.py` writes that place; the site's build makes one script of
 // this file and what it imports, which also runs in a page opened from a file.
 
+import { faces } from "./faces.js";
 import * as figures from "./figures.js";
 import { mount } from "./mount.js";
 
-document.querySelectorAll("[data-live]").forEach((root, number) => mount(root, number, figures));
+document.querySelectorAll("[data-live]").forEach((root, number) =>
+  mount(root, number, { ...figures, faces }));

@@ -1,4 +1,5 @@
-// Put controls into `root`, and below them what a figure says about their values.
+// Put controls into `root`, and below them what a figure says about their values: at once,
+// and where it has to fetch or to compute for long, some time later.
 
 export function mount(root, number, figures) {
   if (root.dataset.mounted) return; // a page with two figures loads the script twice
@@ -9,8 +10,14 @@ export function mount(root, number, figures) {
   const output = make("div", root, { className: "live-output" });
   output.setAttribute("role", "status");
   const values = {};
+  let turn = 0;
   const show = () => {
-    output.innerHTML = figures[figure](values, data);
+    const now = ++turn;
+    const isWanted = () => now === turn;
+    const put = (html) => {
+      if (isWanted()) output.innerHTML = html;
+    };
+    put(figures[figure](values, data, { show: put, isWanted }));
   };
   controls.forEach((control, position) => {
     const field = make("div", fields);

@@ -1,5 +1,10 @@
 // Pictures of numbers: grids of colour, and rows of bars.
 
+const FULL = 1.7; // times what is usual: from there on a colour is as strong as it gets
+
+// The number that has the full colour, as it is written beside a picture.
+export const fullColour = (usual) => `±${Number((FULL * usual).toPrecision(2))}`;
+
 // Numbers as pixels, from the row `top` and the column `left` of an image on: the
 // stronger, the larger a number is against `usual`. colours: RGB below 0 and above.
 export function paint(image, top, left, rows, usual, colours) {
@@ -8,7 +13,7 @@ export function paint(image, top, left, rows, usual, colours) {
       const strength = value / usual;
       const at = 4 * ((top + row) * image.width + left + column);
       image.data.set(colours[strength < 0 ? 0 : 1], at);
-      image.data[at + 3] = Math.min(255, 150 * Math.abs(strength));
+      image.data[at + 3] = Math.min(255, (255 / FULL) * Math.abs(strength));
     }));
 }
 

@@ -26,8 +26,9 @@ export class Model {
     });
   }
 
-  load(address) {
-    return this.ask({ load: String(address) });
+  // again: whether to pass by what the browser may have kept of it.
+  load(address, again = false) {
+    return this.ask({ load: String(address), again });
   }
 
   step(token, state) {

@@ -4,9 +4,13 @@
 import { MODELS, weights as addressOf } from "./beside.js";
 import { drawBars } from "./draw.js";
 import { FIRST } from "./first.js";
+import { keep, kept, packed } from "./kept.js";
 import { Model } from "./model.js";
 import { readAgain, readOn, stateAfter } from "./reading.js";
 import { chance, choose, distribution } from "./sample.js";
+import {
+  branchName, fitting, linkTo, nextSeed, onScale, seedProblem, settingsIn,
+} from "./settings.js";
 import {
   beginning, bytes, extend, path, shownInText, shownOnOneLine, tokenName,
 } from "./text.js";
@@ -17,6 +21,7 @@ const VIEWS = { "RWKV-4": view4, "RWKV-7": view7 };
 const LONGEST = 2000; // tokens in a text: rewinding needs the states that have been
 const MEMORY = 2 ** 26; // bytes: of states that need more, not all are kept
 const LIKELIEST = 12;
+const SHORT = 50; // tokens that are read before anybody would look at a bar
 const END_OF_TEXT = 0;
 
 const element = (id) => document.getElementById(`pg-${id}`);
@@ -32,8 +37,11 @@ const here = {
   about: recordedModel(), // its name, and what it said of itself: layers, state, ...
   every: 1, // one in so many states is kept
   choice: FIRST.model, // the name that is chosen: another one while that is fetched
-  branches: [recorded()], // each a name, a seed and the last node of its text
+  branches: [recorded()], // each a name, a seed and the last node of its text; `unread`
+  // where the model has yet to read it, and `recorded` where it is not the reader's own
   current: 0,
+  leftOut: 0, // bytes of the last prompt for which there was no room
+  failed: false, // whether the last file that was fetched was of no use
   turn: 0, // goes up with every command: what an older one still does is dropped
   busy: false, // a command is at work, other than writing on and on: no other begins
   running: false,
@@ -59,12 +67,17 @@ function recorded() {
     beginning(null),
   );
   node.logits = FIRST.logits;
-  return { name: "A", seed: FIRST.seed, node, recorded: true };
+  return { name: "A", seed: FIRST.seed, node, unread: true, recorded: true };
 }
 
 function say(sentence, kind = "") {
   element("status").textContent = sentence;
   element("status").dataset.kind = kind;
+}
+
+function progress(done, of) {
+  element("progress").hidden = done >= of;
+  Object.assign(element("progress"), { max: of, value: done });
 }
 
 // --- the model --------------------------------------------------------------------
@@ -74,14 +87,17 @@ async function fetched({ name, file }, instead) {
   const model = new Model((received, total) => {
     const of = total ? ` of ${(total / 1e6).toFixed(1)}` : "";
     say(`Fetching ${name}: ${(received / 1e6).toFixed(1)}${of} MB`);
+    if (total) progress(received, total);
   });
   say(`Fetching ${name} …`);
   try {
-    const about = { ...(await model.load(await addressOf(file))), name };
+    const about = { ...(await model.load(await addressOf(file), here.failed)), name };
+    here.failed = false;
     const bytes = 4 * VIEWS[name].stateSize(about).numbers;
     return { model, about, every: Math.ceil((LONGEST * bytes) / MEMORY) };
   } catch (error) {
     model.end();
+    here.failed = true;
     const reason = error.message || "no reason was given";
     say(
       `${name} could not be loaded (${reason}). Check the connection and ${instead}`,
@@ -93,7 +109,7 @@ async function fetched({ name, file }, instead) {
 
 async function ready() {
   if (here.model) return true;
-  const wanted = MODELS.find(({ name }) => name === here.about.name);
+  const wanted = MODELS.find(({ name }) => name === here.choice);
   const found = await fetched(
     wanted,
     "press the button again; or go on reading, the other pages do without it.",
@@ -121,14 +137,22 @@ async function changeModel(wanted) {
     `choose it again; until then ${here.about.name} goes on, and the text is as it was.`,
   );
   if (!found) return;
-  const ends = here.branches.map(({ node }) => node);
-  const again = await readAgain(ends, found.about.state, found, (count) => {
-    if (count % 50 === 0) say(`${wanted.name} reads the text: ${count} tokens so far.`);
-  });
+  await readBranches(found);
   use(found);
+}
+
+// A model reads all branches, from the first token on.
+async function readBranches(reader) {
+  const ends = here.branches.map(({ node }) => node);
+  const all = new Set(ends.flatMap(path)).size;
+  const { state, name } = reader.about;
+  const again = await readAgain(ends, state, reader, (count) => {
+    if (count % 50 === 0) say(`${name} reads the text: ${count} tokens so far.`);
+    if (all > SHORT) progress(count, all);
+  });
   here.branches = here.branches.map(({ name, seed, node }) =>
-    ({ name, seed, node: again.get(node) ?? beginning(found.about.state) }));
-  say(`${wanted.name} has read the text: ${again.size} tokens.`);
+    ({ name, seed, node: again.get(node) ?? beginning(state) }));
+  say(`${name} has read the text: ${again.size} tokens.`);
 }
 
 // Read one more token at the end of a branch; false if that is no longer wanted.
@@ -167,6 +191,7 @@ function command(action, prepare = begin) {
       say(`That went wrong: ${error.message}. Start over with the prompt.`, "error");
     } finally {
       if (turn === here.turn) here.busy = false;
+      progress(1, 1);
       drawSoon();
     }
   };
@@ -176,12 +201,13 @@ function command(action, prepare = begin) {
 async function begin(turn) {
   if (!(await ready())) return false;
   if (branch().recorded) await startOver(turn);
+  else if (branch().unread) await readBranches(here);
   return true;
 }
 
 async function startOver(turn) {
   const node = beginning(here.about.state);
-  here.branches = [{ name: "A", seed: +element("seed").value, node }];
+  here.branches = [{ name: "A", seed: branch().seed, node }];
   here.current = 0;
   here.looked = null;
   return append(turn);
@@ -189,18 +215,27 @@ async function startOver(turn) {
 
 async function append(turn) {
   here.looked = null;
-  say("Reading …");
   const to = branch();
-  const tokens = bytes(element("prompt").value);
-  if (!tokens.length && !to.node.length) tokens.push(END_OF_TEXT);
-  for (const token of tokens.slice(0, LONGEST - to.node.length)) {
+  const typed = bytes(element("prompt").value);
+  if (!typed.length && !to.node.length) typed.push(END_OF_TEXT);
+  const tokens = fitting(typed, LONGEST - to.node.length);
+  here.leftOut = typed.length - tokens.length;
+  say(here.leftOut ? cut(tokens.length) : "Reading …");
+  for (const [at, token] of tokens.entries()) {
     if (!(await read(token, false, to, turn))) return;
+    if (tokens.length > SHORT) progress(at + 1, tokens.length);
   }
-  say(isFull() ? full() : `Read ${tokens.length} tokens.`);
+  if (!here.leftOut) say(isFull() ? full() : `Read ${tokens.length} tokens.`);
 }
+
+const cut = (count) =>
+  `The prompt is cut: of its ${count + here.leftOut} bytes the first ${count} are read ` +
+  `and the other ${here.leftOut} are not, because a text on this page has at most ` +
+  `${LONGEST} tokens.`;
 
 const isFull = () => branch().node.length >= LONGEST;
 const full = () =>
+  (here.leftOut ? `The last ${here.leftOut} bytes of the prompt were left out. ` : "") +
   `${LONGEST} tokens: this page stops here, because it keeps old states for ` +
   "rewinding. The model could go on with the last one alone.";
 
@@ -235,15 +270,15 @@ async function rewind() {
   const keep = here.looked === null ? nodes.length - 1 : here.looked + 1;
   if (keep < 1) return say("This is the first token.");
   branch().node = nodes[keep - 1];
-  here.looked = null;
+  Object.assign(here, { looked: null, leftOut: 0 });
   say(`Back at ${keep} tokens.`);
 }
 
 async function split() {
   const nodes = path(branch().node);
   const node = nodes[here.looked ?? nodes.length - 1];
-  const seed = Math.max(...here.branches.map((each) => each.seed)) + 1;
-  const name = String.fromCharCode("A".charCodeAt(0) + here.branches.length);
+  const seed = nextSeed(here.branches.map((each) => each.seed), +element("seed").max);
+  const name = branchName(here.branches.length);
   here.branches.push({ name, seed, node });
   show(here.branches.length - 1);
   say(`Branch ${name} begins here, with seed ${seed}.`);
@@ -251,7 +286,29 @@ async function split() {
 
 function show(number) {
   Object.assign(here, { current: number, looked: null });
-  element("seed").value = branch().seed;
+  setSeed(branch().seed);
+}
+
+function setSeed(seed) {
+  element("seed").value = branch().seed = seed;
+  sayOfSeed("");
+}
+
+// What was typed becomes the seed, or a sentence says why not.
+function checkSeed() {
+  const { value, min, max, validity } = element("seed");
+  const problem = seedProblem(value, +min, +max, !validity.badInput);
+  if (!problem) branch().seed = +value;
+  sayOfSeed(
+    problem &&
+      `A seed is a whole number from ${min} to ${max}, and ${problem}: seed ` +
+        `${branch().seed} stays in use.`,
+  );
+}
+
+function sayOfSeed(sentence) {
+  element("seed-note").textContent = sentence;
+  element("seed").setAttribute("aria-invalid", Boolean(sentence));
 }
 
 function look(at) {
@@ -282,8 +339,8 @@ function draw() {
   element("temperature-is").value = (+element("temperature").value).toFixed(2);
   element("top-p-is").value = (+element("top-p").value).toFixed(2);
   const nodes = path(branch().node);
-  const isRecorded = Boolean(branch().recorded);
-  document.getElementById("playground").dataset.tokens = isRecorded ? 0 : nodes.length;
+  const { recorded: isRecorded = false, unread = false } = branch();
+  document.getElementById("playground").dataset.tokens = unread ? 0 : nodes.length;
   if (!nodes.length) return;
   const at = here.looked !== null;
   element("rewind").textContent = at ? "Rewind to here" : "Rewind";
@@ -357,13 +414,20 @@ let weights = { of: branch().node, layers: FIRST.shares, restUntil: 0 };
 function drawWeights(nodes) {
   const now = performance.now();
   if (weights.of !== nodes.at(-1) && (!hurried() || now > weights.restUntil)) {
-    const layers = here.about.layers.map((about, layer) =>
-      view().listen(nodes.map((node) => node.parts[layer]), about));
+    const layers = sharesNow();
     const restUntil = now + 10 * (performance.now() - now);
     weights = { of: nodes.at(-1), layers, restUntil };
     shade();
   }
   drawShares(nodes);
+}
+
+// The share of every token in what each layer hears.
+function sharesNow() {
+  const { node, unread } = branch(), nodes = path(node);
+  if (unread || weights.of === node) return weights.layers;
+  return here.about.layers.map((about, layer) =>
+    view().listen(nodes.map(({ parts }) => parts[layer]), about));
 }
 
 // From a share of 0.1 % or less, 0, to a share of 1: 10 times as much is a third more.
@@ -417,7 +481,7 @@ function drawShares(nodes) {
 
 let pictures = null;
 function drawState(nodes) {
-  if (branch().recorded || !nodes.at(-1).state) return;
+  if (branch().unread || !nodes.at(-1).state) return;
   const style = getComputedStyle(element("state"));
   const colours = ["--pg-minus", "--pg-plus"].map((name) =>
     style.getPropertyValue(name).match(/\w\w/g).map((digits) => parseInt(digits, 16)));
@@ -524,6 +588,104 @@ function showWords() {
   }
 }
 
+// --- what is kept, and what a link holds --------------------------------------------
+
+const SETTINGS = ["prompt", "temperature", "top-p", "pace"];
+
+// All that a link may set, each with a test of what it says.
+function allowed() {
+  const range = (id) => (text) => {
+    const { min, max, step } = element(id);
+    return onScale(text, +min, +max, +step);
+  };
+  return {
+    prompt: () => true,
+    seed: (text) => !seedProblem(text, +element("seed").min, +element("seed").max),
+    temperature: range("temperature"),
+    "top-p": range("top-p"),
+    pace: (text) => [...element("pace").options].some(({ value }) => value === text),
+    model: (text) => MODELS.some(({ name }) => name === text),
+  };
+}
+
+function settings() {
+  const found = Object.fromEntries(SETTINGS.map((name) => [name, element(name).value]));
+  return { ...found, seed: branch().seed, model: here.choice };
+}
+
+function set({ seed, model, ...others }) {
+  for (const [name, text] of Object.entries(others)) element(name).value = text;
+  if (seed !== undefined) setSeed(+seed);
+  if (model !== undefined && !here.model) here.choice = model;
+}
+
+// The settings of the link that the page was opened with; false if there are none.
+function openLink() {
+  const { found, bad } = settingsIn(location.hash, allowed());
+  if (!bad.length && !Object.keys(found).length) return false;
+  set(found);
+  const problem = `This page can't use what the link says of ${bad.join(", ")}: the ` +
+    "usual values stand there.";
+  if (bad.length) say(problem, "error");
+  else say("The prompt and the settings are those of the link: Run begins with them.");
+  return true;
+}
+
+async function copyLink() {
+  const link = linkTo(location.href, settings());
+  try {
+    await navigator.clipboard.writeText(link);
+    say("The link is copied: it holds the prompt, the seed and the settings.");
+  } catch {
+    const field = element("link-text");
+    Object.assign(field, { value: link, hidden: false });
+    field.select();
+    say("This browser lets no page copy for you: the link stands below the prompt.");
+  }
+}
+
+// A reader who leaves and comes back finds the settings and the text.
+function putAway() {
+  const what = { settings: settings() };
+  const { name, channels, layers } = here.about;
+  if (!branch().recorded && here.branches.every(({ node }) => node.logits)) {
+    const shapes = layers.map((about) => ({ heads: about?.heads, size: about?.size }));
+    const short = (share) => Number(share.toPrecision(4));
+    Object.assign(what, {
+      about: { name, channels, layers: shapes },
+      branches: packed(here.branches),
+      current: here.current,
+      shares: sharesNow().map((layer) => Array.from(layer, short)),
+    });
+  }
+  keep(what);
+}
+
+// False if nothing has been put away, or it is of a site with other models.
+function bringBack() {
+  const old = kept();
+  if (!old) return false;
+  const { found } = settingsIn(new URLSearchParams(old.settings).toString(), allowed());
+  if (!old.branches || !found.model) {
+    set(found);
+    return false;
+  }
+  const { about, current, shares } = old;
+  Object.assign(here, { about, current, branches: old.branches });
+  weights = { of: branch().node, layers: shares, restUntil: 0 };
+  set(found);
+  const { length } = branch().node;
+  say(`Your text is back, ${length} tokens. The model reads it again as you go on.`);
+  return true;
+}
+
+// A link that is followed begins anew; who comes back to one goes on.
+function begun() {
+  const [navigation] = performance.getEntriesByType("navigation");
+  if (navigation?.type === "navigate" && openLink()) return true;
+  return bringBack() || (navigation?.type !== "navigate" && openLink());
+}
+
 // --- the page ---------------------------------------------------------------------
 
 element("start").addEventListener("click", command(startOver, ready));
@@ -535,9 +697,10 @@ element("branch").addEventListener("click", command(split));
 element("temperature").addEventListener("input", drawSoon);
 element("top-p").addEventListener("input", drawSoon);
 element("seed").addEventListener("input", () => {
-  branch().seed = +element("seed").value;
+  checkSeed();
   drawSoon();
 });
+element("link").addEventListener("click", copyLink);
 element("look").addEventListener("input", (event) => look(event.target.value - 1));
 element("text").addEventListener("click", ({ target }) => {
   if (target.dataset.place) look(+target.dataset.place);
@@ -556,9 +719,13 @@ new MutationObserver(drawSoon).observe(document.documentElement, {
 
 element("absent").remove();
 document.getElementById("playground").hidden = false;
+if (!begun()) {
+  say("A recorded text: no model has been fetched yet. Run writes it anew, here.");
+}
 setUpModels();
 setUpLayers();
 showWords();
-say("A recorded text: no model has been fetched yet. Run writes it anew, here.");
 draw();
 shade();
+addEventListener("hashchange", () => openLink() && drawSoon());
+addEventListener("pagehide", putAway);

@@ -68,14 +68,14 @@ function merge(num, den, logScale, value, key) {
 }
 
 // Where channels meet: F squared ReLUs, let through by their own receptance.
-function channelMix(x, xPrev, name, params) {
+export function channelMix(x, xPrev, name, params) {
   const receptance = project("receptance", x, xPrev, name, params).map(sigmoid);
   const hidden = project("key", x, xPrev, name, params).map((h) => Math.max(h, 0) ** 2);
   return times(receptance, multiply(params[name + "value.weight"], hidden));
 }
 
 // One matrix of a layer, on its own mixture of this token and the one before.
-function project(part, x, xPrev, name, params) {
+export function project(part, x, xPrev, name, params) {
   const mixed = tokenShift(x, xPrev, params[`${name}mix_${part}`]);
   return multiply(params[`${name}${part}.weight`], mixed);
 }

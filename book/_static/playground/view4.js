@@ -1,6 +1,6 @@
 // What the page shows of an RWKV-4: strips of colour for its state, and what it costs.
 
-import { paint, rootMeanSquare } from "./draw.js";
+import { fullColour, paint, rootMeanSquare } from "./draw.js";
 import { halfLife, listening } from "./listening.js";
 
 const STRIPS = 4;
@@ -49,10 +49,12 @@ class LayerPicture {
         <div aria-hidden="true"><span>x_time</span><span>num / den</span>
           <span>log den</span><span>x_channel</span><span>num / den, before</span></div>
         <canvas role="img"></canvas>
+        <div class="pg-scales" aria-hidden="true">${"<span></span>".repeat(STRIPS)}</div>
       </div>
       <p class="pg-axis"><span>half-life ${quick}</span><span>${middle}</span>
         <span>${slow} tokens</span></p>`;
     this.canvas = figure.querySelector("canvas");
+    this.scales = figure.querySelectorAll(".pg-scales span");
     this.canvas.width = decayRate.length;
     this.canvas.height = TALL * STRIPS + PAST;
     this.canvas.setAttribute(
@@ -74,6 +76,7 @@ class LayerPicture {
       this.usual[strip] = Math.max(this.usual[strip], rootMeanSquare(values));
       const rows = new Array(TALL - 1).fill(sorted(values));
       paint(image, strip * TALL, 0, rows, this.usual[strip], colours);
+      this.scales[strip].textContent = fullColour(this.usual[strip]);
     });
     const past = states.map((state) => sorted(average(state))).reverse();
     paint(image, STRIPS * TALL, 0, past, this.usual[1], colours);

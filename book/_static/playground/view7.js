@@ -1,7 +1,7 @@
 // What the page shows of an RWKV-7: the table of every head, what the newest token did
 // to one of them, and what the state costs.
 
-import { paint, rootMeanSquare } from "./draw.js";
+import { fullColour, paint, rootMeanSquare } from "./draw.js";
 import { listeningInTables } from "./listening.js";
 import { tokenName } from "./text.js";
 
@@ -55,13 +55,15 @@ export function pictures(box, { layers }, redraw) {
     return Array.from({ length: heads }, (_, head) => {
       const option = document.createElement("label");
       option.innerHTML = `<canvas></canvas><span><input type="radio" name="pg-head">
-        <span class="pg-unseen">layer ${layer}, </span>head ${head}</span>`;
+        <span class="pg-unseen">layer ${layer}, </span>head ${head}</span>
+        <span class="pg-scale" aria-hidden="true"></span>`;
       const [canvas, input] = [option.firstChild, option.querySelector("input")];
+      const scale = option.querySelector(".pg-scale");
       Object.assign(canvas, { width: size, height: size });
       input.checked = layer === 0 && head === 0;
       input.addEventListener("change", redraw);
       row.append(option);
-      return { layer, head, size, canvas, input, usual: 0 };
+      return { layer, head, size, canvas, input, scale, usual: 0 };
     });
   });
   const shown = document.createElement("div");
@@ -81,6 +83,7 @@ export function pictures(box, { layers }, redraw) {
         const table = tables.subarray(head * size * size, (head + 1) * size * size);
         each.usual = Math.max(each.usual, rootMeanSquare(table));
         heatMap(each.canvas, table, each.usual, colours);
+        each.scale.textContent = fullColour(each.usual);
       }
       drawChange(shown, heads.find(({ input }) => input.checked), node, colours);
     },
@@ -101,7 +104,8 @@ function drawChange(shown, { layer, head, size, usual }, { state, parts, token }
   title.textContent = `What “${tokenName(token)}” did to head ${head} of layer ${layer}`;
   note.textContent =
     `It erased ${of("erased")} and wrote ${of("written")}, compared with the table now ` +
-    "(root mean squares). The four pictures share one scale of colour.";
+    "(root mean squares). The four pictures share one scale of colour, full at " +
+    `${fullColour(usual)}.`;
 }
 
 function heatMap(canvas, table, usual, colours) {

@@ -42,16 +42,35 @@ const ourName = (name) => NAMES.reduce((text, pair) => text.replace(...pair), na
 // The file, an ArrayBuffer, as {our name: Float32Array}, as rwkv.js and rwkv7.js take it.
 // An array has all numbers of a tensor, row by row, and the tensor's shape beside them.
 export function load(file) {
-  const start = 8 + Number(new DataView(file).getBigUint64(0, true));
-  const table = new TextDecoder().decode(new Uint8Array(file, 8, start - 8));
-  const { __metadata__, ...tensors } = JSON.parse(table);
+  const { __metadata__, ...tensors } = tableOf(file);
+  const start = 8 + tableLength(file);
   const params = {};
   for (const [name, { dtype, shape, data_offsets }] of Object.entries(tensors)) {
     const [from, to] = data_offsets.map((offset) => start + offset);
-    if (to > file.byteLength) throw new RangeError(`${name} is missing: half a file?`);
+    if (to > file.byteLength) throw new RangeError(HALF);
     params[ourName(name)] = Object.assign(decode(dtype, file.slice(from, to)), { shape });
   }
   return params;
+}
+
+const HALF = "only half a file has come, and the rest of it is missing";
+const tableLength = (file) => Number(new DataView(file).getBigUint64(0, true));
+
+// Where a network wants its users to log in first, a page comes in place of any file.
+function tableOf(file) {
+  const bytes = new Uint8Array(file), isTable = bytes[8] === "{".charCodeAt(0);
+  if (isTable && tableLength(file) <= bytes.length - 8) {
+    return JSON.parse(new TextDecoder().decode(bytes.subarray(8, 8 + tableLength(file))));
+  }
+  const beginning = new TextDecoder().decode(bytes.subarray(0, 64)).trimStart();
+  if (beginning.startsWith("<")) {
+    throw new TypeError(
+      "a web page came in place of its weights, as it does where a network wants you " +
+        "to log in: open any other site, and log in",
+    );
+  }
+  if (isTable || bytes.length <= 8) throw new RangeError(HALF);
+  throw new TypeError("what came in place of its weights is another file");
 }
 
 function decode(dtype, bytes) {

@@ -17,6 +17,7 @@
     planted     names, said or not, and what is left of them
     gating      one cell over a sentence, with its gates to set
     brackets    tokens merged in any order, as a tree
+    faces       all letters at once and one by one, on a reader's text
     endings     what an automaton foretells of a reader's text
 
 This is the only room that imports matplotlib, ipywidgets and IPython.

@@ -327,7 +327,7 @@ def test_the_letters_of_figures_are_readable_on_a_phone(visit, name):
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
 def test_paper_has_the_text_alone_in_dark_ink(visit, theme):
-    page = visit("book/04_wkv_operator.html", 718)  # A4 less its margins
+    page = visit("book/04_wkv_operator.html", 657)  # A4 less its margins
     set_theme(page, theme)
     page.emulate_media(media="print", color_scheme=theme)
     for hidden in (".bd-header-article", ".prev-next-area", ".bd-sidebar-primary"):
@@ -338,3 +338,11 @@ def test_paper_has_the_text_alone_in_dark_ink(visit, theme):
         "all => all.filter((code) => code.scrollWidth > code.clientWidth + 1).length"
     )
     assert clipped == 0
+    sizes = """(selector) => Number.parseFloat(
+      getComputedStyle(document.querySelector(selector)).fontSize)"""
+    code, text = (
+        page.evaluate(sizes, each)
+        for each in ("article div.cell_input pre", "article section > p:not([class])")
+    )
+    assert 0.85 <= code / text <= 1
+    assert not page.locator(".live input").first.is_visible()

@@ -57,7 +57,8 @@ def test_a_figure_that_moves_stands_as_it_begins(page):
 EXERCISE = """<div class="exercise admonition" id="p3-ex-01-2">
 <p class="admonition-title"><span class="caption-number">Exercise 01.2 </span> Halves
 <span class="exercise-kind">check</span><a class="headerlink" href="#">#</a></p></div>
-<div class="solution dropdown admonition" id="s"><p class="admonition-title">Solution</p>
+<div class="solution dropdown admonition" id="s">
+<p class="admonition-title">Solution</p>
 <div>It is <div>7</div></div></div><p>Next</p>"""
 
 

@@ -8,6 +8,7 @@ PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11 python;
 PORT ?= 8000
 NOTEBOOKS ?=
 BUDGET ?= cpu
+CHAPTER ?=
 
 # A CPU build of PyTorch: the ordinary Linux wheel brings gigabytes of CUDA libraries.
 TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
@@ -99,8 +100,8 @@ offline: $(SITE) ## the site as a zip that opens from a USB stick, without a net
 $(DOWNLOADS): $(INSTALLED) $(VENDORED)
 	@$(PY) -m tools.workshop.downloads
 
-pdf: $(SITE) ## the whole book as one PDF (needs Chromium)
-	@$(PY) -m tools.site.pdf
+pdf: $(SITE) ## the whole book as one PDF, by Chromium (CHAPTER=04: that chapter; CHAPTER=all: each by itself)
+	@$(PY) -m tools.site.pdf $(if $(CHAPTER),--chapter $(CHAPTER))
 
 copies: $(INSTALLED) ## copies of the notebooks in notebooks/, yours to run and to change
 	@$(PY) -m tools.notebooks.copies notebooks

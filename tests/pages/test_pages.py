@@ -3,9 +3,11 @@
 import re
 from functools import cache
 from html import unescape
+from pathlib import Path
 
 import pytest
-from helpers.browser import SITE, WIDTHS, compressed, loaded, move, set_theme
+from helpers.browser import SITE, WIDTHS, compressed, loaded, move, set_theme, tab_to
+from matplotlib.image import imread
 
 from tools import contents
 from tools.contents import BOOK, ROOT
@@ -119,6 +121,64 @@ def test_an_exercise_has_a_tag_and_a_link(name):
         assert re.search(r'"exercise-kind">\w[^<]*minutes</span>', title), title
         assert f'class="headerlink" href="#{label}"' in title
         assert "((" not in title and "))" not in title and "> (" not in title
+
+
+# --- links that one can copy ----------------------------------------------------------
+
+COPIED = """(all) => all.map((link) => ({
+  leads: link.getAttribute("href"),
+  says: link.getAttribute("aria-label"),
+  there: document.querySelectorAll("#" + CSS.escape(link.hash.slice(1))).length,
+  within: link.closest("[id]").id,
+}))"""
+
+
+@pytest.mark.parametrize("name", CHAPTERS)
+def test_what_one_may_want_to_point_at_has_an_address_and_a_link(visit, name):
+    """Figures, exercises and numbered formulas, each once and each with a name."""
+    page = visit(name, WIDTHS["phone"])
+    kinds = {
+        "figure": ".figure-place",
+        "exercise": "div.exercise",
+        "equation": "div.math:has(.eqno)",
+    }
+    seen = []
+    for kind, place in kinds.items():
+        places = page.locator(f"article {place}")
+        links = page.locator(f"article {place} a.headerlink").evaluate_all(COPIED)
+        assert len(links) == places.count()
+        for link in links:
+            assert link["says"] == f"Link to this {kind}"
+            assert link["there"] == 1 and link["leads"] == f"#{link['within']}"
+        seen += [link["leads"] for link in links]
+    assert len(set(seen)) == len(seen) > 0
+    loose = page.locator("article .cell_output :is(svg[role=img], [data-live])")
+    outside = loose.evaluate_all(
+        "all => all.filter((one) => !one.closest('.figure-place')).length"
+    )
+    assert outside == 0
+
+
+def test_the_link_of_a_figure_comes_with_the_keyboard(visit):
+    page = visit("book/04_wkv_operator.html", WIDTHS["desktop"])
+    link = page.locator("article .figure-place > a.headerlink").first
+    opacity = "(link) => getComputedStyle(link).opacity"
+    page.mouse.move(0, 0)
+    assert link.evaluate(opacity) == "0"
+    tab_to(page, link)
+    page.wait_for_function(
+        f"link => ({opacity})(link) === '1'", arg=link.element_handle()
+    )
+    page.keyboard.press("Enter")
+    assert page.url.endswith(link.get_attribute("href"))
+
+
+def test_a_figure_has_the_same_address_in_another_language():
+    english, other = (
+        re.findall(r'"figure-place docutils container" id="([^"]*)"', source(name))
+        for name in ("book/04_wkv_operator.html", "zh_CN/book/04_wkv_operator.html")
+    )
+    assert english == other != []
 
 
 # --- notes --------------------------------------------------------------------------
@@ -300,18 +360,35 @@ def test_a_chapter_says_how_it_is_cited(name):
     assert {"author", "inbook_title", "publication_date"} < set(told)
 
 
+@pytest.mark.parametrize("name", [FIRST, *PAGES])
+def test_a_page_that_is_shared_has_a_picture(name):
+    """Its own first figure, or the first page's, in words as well."""
+    told = dict(re.findall(r'property="og:image(\S*)" content="(.*?)"', source(name)))
+    path = SITE / told[""].removeprefix(f"{contents.SITE}/")
+    size = int(told[":height"]), int(told[":width"])
+    assert imread(path).shape[:2] == size == (630, 1200)
+    own = re.search(r'<svg role="img" aria-label="([^"]*)"', source(name))
+    shown = own or re.search(r'<svg role="img" aria-label="([^"]*)"', source(FIRST))
+    assert unescape(told[":alt"]) == unescape(shown[1])
+    assert path.stem == (Path(name if own else FIRST).stem)
+
+
 # --- how it looks -------------------------------------------------------------------
 
 
 def test_88_columns_of_code_fit_beside_both_tables_of_contents(visit):
     page = visit("book/05_rwkv_in_100_lines.html", WIDTHS["desktop"])
-    room = page.locator("article div.cell_input pre").first.evaluate(
-        """(code) => {
-          code.textContent = "x".repeat(88);
-          return code.clientWidth - code.scrollWidth;
-        }"""
-    )
-    assert room == 0
+    solution = page.locator("article div.solution").filter(has=page.locator("pre"))
+    solution.first.locator("button.toggle-button").click()
+    for place in ("article section > div.cell", "article div.solution div.cell"):
+        room, size = page.locator(f"{place} div.cell_input pre").first.evaluate(
+            """(code) => {
+              code.textContent = "x".repeat(88);
+              const size = Number.parseFloat(getComputedStyle(code).fontSize);
+              return [code.clientWidth - code.scrollWidth, size];
+            }"""
+        )
+        assert room == 0 and size >= 14.5, place
     lines = page.locator("article section > p:not([class])").first.evaluate(
         "(text) => text.getBoundingClientRect().width /"
         " parseFloat(getComputedStyle(text).fontSize)"
@@ -321,7 +398,7 @@ def test_88_columns_of_code_fit_beside_both_tables_of_contents(visit):
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
 def test_paper_has_the_text_alone_in_dark_ink(visit, theme):
-    page = visit("book/04_wkv_operator.html", 718)  # A4 less its margins
+    page = visit("book/04_wkv_operator.html", 657)  # A4 less its margins
     set_theme(page, theme)
     page.emulate_media(media="print", color_scheme=theme)
     for hidden in (".bd-header-article", ".prev-next-area", ".bd-sidebar-primary"):
@@ -332,3 +409,11 @@ def test_paper_has_the_text_alone_in_dark_ink(visit, theme):
         "all => all.filter((code) => code.scrollWidth > code.clientWidth + 1).length"
     )
     assert clipped == 0
+    sizes = """(selector) => Number.parseFloat(
+      getComputedStyle(document.querySelector(selector)).fontSize)"""
+    code, text = (
+        page.evaluate(sizes, each)
+        for each in ("article div.cell_input pre", "article section > p:not([class])")
+    )
+    assert 0.85 <= code / text <= 1
+    assert not page.locator(".live input").first.is_visible()

@@ -6,7 +6,9 @@ from pathlib import Path
 
 from tools.notebooks.translated import published
 from tools.site import (
+    sphinx_anchors,
     sphinx_answers,
+    sphinx_cards,
     sphinx_copies,
     sphinx_languages,
     sphinx_light,
@@ -131,6 +133,8 @@ def setup(app):
         sphinx_live,
         sphinx_models,
         sphinx_answers,
+        sphinx_anchors,
+        sphinx_cards,
     ):
         part.setup(app)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

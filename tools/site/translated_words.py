@@ -75,6 +75,8 @@ AROUND = (
     "Color mode",
     "System Settings",
     "Link to this exercise",
+    "Link to this equation",
+    "Link to this figure",
     "Link to this heading",
     "Link to this term",
 )

@@ -195,7 +195,14 @@ def closing(heading, blocks):
     number = [block for block in blocks if block.startswith("**One number to remember")]
     rest = [block for block in blocks if block not in number]
     yield from slide([f"## {heading}", *rest], [], "slide")
-    yield from slide([f"# {block}" for block in number], [], "subslide")
+    told = [f"# {said}\n\n{why}" for block in number for said, why in [parted(block)]]
+    yield from slide(told, [], "subslide")
+
+
+def parted(block):
+    """What stands in bold at the start of a paragraph, and what follows it."""
+    _, said, why = block.split("**", 2)
+    return " ".join(said.split()), why.strip()
 
 
 def homework(heading, blocks):

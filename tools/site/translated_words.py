@@ -75,6 +75,7 @@ AROUND = (
     "Color mode",
     "System Settings",
     "Link to this exercise",
+    "A likely wrong answer, and what the check says",
     "Link to this heading",
     "Link to this term",
 )

@@ -3,7 +3,7 @@
     python benchmarks/weight_decay.py [--tiny]
 
 A part of this book's prose, read six times, with a weight decay of 0, of 0.1 and of 1.
-Each gets the learning rate with which it does best for the first of three seeds, on
+Each gets the learning rate with which it does best for the first of six seeds, on
 every second of the sections that were held out; they are judged on the others. Runs
 with one seed read the same windows. For each the loss on what was read and on both
 halves of the sections. No times are recorded. It takes five minutes of a core, and goes
@@ -26,7 +26,7 @@ READ = 32_000  # bytes of the prose
 RUN = replace(ablations.SMALL, steps=400, warm_up=20)
 DECAYS = (0.0, 0.1, 1.0)
 RATES = (0.004, 0.008)
-SEEDS = 3
+SEEDS = 6
 
 
 def row_for(job, run):

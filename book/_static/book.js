@@ -38,5 +38,6 @@ function repair() {
 document.addEventListener("DOMContentLoaded", () => {
   repair();
   addEventListener("resize", repair); // what fits on one screen scrolls on another
+  document.addEventListener("toggle", repair, true); // and what was folded has a width now
   new MutationObserver(repair).observe(document.body, { childList: true, subtree: true });
 });

@@ -78,6 +78,31 @@ def test_an_exercise_of_code_says_where_to_run_it(chapter):
     ]
 
 
+@pytest.mark.parametrize("width", WIDTHS.values())
+def test_a_wrong_answer_is_folded_below_an_exercise_of_code(visit, width):
+    page = visit(CHAPTER, width)
+    box = page.locator("#ex-04-3 .answer-slip")
+    assert not box.locator(".answer-said").is_visible()
+    tab_to(page, box.locator("summary").element_handle())
+    page.keyboard.press("Enter")
+    assert box.locator("pre").inner_text().startswith("def slip_04_3(")
+    said = box.locator(".answer-said").inner_text()
+    assert said.startswith("04.3: Not yet. A neighbour has faded")
+    if width == WIDTHS["phone"]:  # what is wide now can be scrolled with the keyboard
+        page.wait_for_function(
+            "document.querySelector('#ex-04-3 .answer-slip pre').tabIndex === 0"
+        )
+    assert page.evaluate("document.body.scrollWidth <= innerWidth")
+    assert not page.problems
+
+
+def test_a_chinese_page_has_it_in_chinese(visit):
+    box = visit(f"zh_CN/{CHAPTER}", WIDTHS["phone"]).locator("#ex-04-3 .answer-slip")
+    assert box.locator("summary").inner_text() == "一个常见的错误答案，以及检查怎么说"
+    box.locator("summary").click()
+    assert box.locator(".answer-said").inner_text().startswith("04.3：还不对。")
+
+
 def test_the_first_page_counts_what_is_solved_and_leads_back(chapter, visit):
     answer(chapter, "7")
     chapter.locator("article h2").nth(3).evaluate("(head) => head.scrollIntoView()")

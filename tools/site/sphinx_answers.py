@@ -4,18 +4,30 @@ Every page with exercises that have a check carries their data, which
 `rwkv_book.exercises.export` makes, and the script that makes fields of it. Nothing is
 listed here: an exercise `ex-04-1` is the one that `check("04.1", ...)` knows. The first
 page carries the numbers of all exercises, for its count of the solved ones.
+
+What only Python can check has a likely wrong answer folded below it, from
+`rwkv_book.exercises.slips`, and the sentence that the check has for it.
 """
 
 import re
+from html import escape
 from pathlib import Path
 
+from docutils import nodes
+
 from rwkv_book import language
-from rwkv_book.exercises import export
+from rwkv_book.exercises import export, slips
 from tools.site.scripts import write_bundle
 
 ENTRY = Path("answers", "answers.js")
 CHAPTER = re.compile(r"book/(?P<number>\d\d)_\w+")
 EXERCISE = re.compile(r'id="ex-(\d\d)-(\d+)"')
+LABEL = re.compile(r"ex-(\d\d)-(\d+)")
+FOLDED = """<details class="answer-slip">
+<summary>A likely wrong answer, and what the check says</summary>
+{code}<p class="answer-said">{said}</p>
+</details>
+"""
 
 
 def embed(app, pagename, templatename, context, doctree):
@@ -36,6 +48,26 @@ def embed(app, pagename, templatename, context, doctree):
         f"{export.script_text(data)}</script>"
     )
     app.add_js_file("answers.js", loading_method="defer")
+
+
+def show_slips(app, doctree, docname):
+    """A worked wrong answer at the end of each exercise that only Python can check."""
+    if app.builder.format != "html" or not CHAPTER.fullmatch(docname):
+        return
+    for box in doctree.findall(nodes.Admonition):
+        label = LABEL.fullmatch(next(iter(box["ids"]), ""))
+        number = label and ".".join(label.groups())
+        if number and slips.can_be_checked(number):
+            box += nodes.raw("", slip(app, number), format="html")
+
+
+def slip(app, number):
+    """The slip of an exercise, its check and what that says, folded."""
+    call = f'exercises.check("{number}", {slips.name_of(number)})'
+    code = f"{slips.source(number)}\n\n{call}"
+    said = in_its_language(app)(f"{number}: {slips.diagnosis(number)}")
+    shown = app.builder.highlighter.highlight_block(code, "python")
+    return FOLDED.format(code=shown, said=escape(said, quote=False))
 
 
 def in_its_language(app):
@@ -62,6 +94,7 @@ def write_script(app, error):
 
 
 def setup(app):
+    app.connect("doctree-resolved", show_slips)
     app.connect("html-page-context", embed)
     app.connect("build-finished", write_script)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

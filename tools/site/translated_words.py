@@ -77,6 +77,7 @@ AROUND = (
     "Link to this exercise",
     "Link to this equation",
     "Link to this figure",
+    "A likely wrong answer, and what the check says",
     "Link to this heading",
     "Link to this term",
 )

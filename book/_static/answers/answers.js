@@ -82,7 +82,10 @@ function addWaysToRun(exercise) {
   ways.forEach(([textContent, href], i) => {
     line.append(i ? " · " : "", element("a", { href, textContent }));
   });
-  if (ways.length) exercise.append(line);
+  if (!ways.length) return;
+  const slip = exercise.querySelector(".answer-slip");
+  if (slip) slip.before(line);
+  else exercise.append(line);
 }
 
 // --- where the reader is ------------------------------------------------------------------

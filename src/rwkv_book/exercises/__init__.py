@@ -7,6 +7,7 @@ number or an order of names, the check is a question whose mistakes are data.
     answers         how an answer is judged
     written_number  the number that a text means
     export          the questions as data for pages without a kernel
+    slips           a likely wrong answer to each question that only Python can check
     chapter_01 ...  the exercises of a chapter
 """
 

@@ -56,6 +56,7 @@ def test_what_is_not_known_is_said():
         ("[slider] words read: 1 to 10", "figure-words-read"),
         ("[text] A sentence\n[slider] Bonus\n0.5", "figure-a-sentence-bonus"),
         ("RWKV's state", "figure-rwkvs-state"),
+        ("Across 3 runs, 14% are awake", "figure-across-runs-are-awake"),
     ],
 )  # fmt: skip
 def test_a_figure_is_named_after_what_it_says(plain, address):

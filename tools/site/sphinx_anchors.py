@@ -1,8 +1,9 @@
 """A Sphinx extension: a figure has an address and a link to it, as a heading has.
 
 The address is made of what the figure says, its title or what its sliders move, and not
-of its place on the page, so that it stays where it leads when a figure comes before it.
-In every language it is the English one. Exercises, formulas and headings have links
+of its place on the page or of a number in its title, so that it stays where it leads
+when a figure comes before it or is measured again. In every language it is the English
+one. Exercises, formulas and headings have links
 already; all of them get a name that can be read aloud.
 """
 
@@ -30,7 +31,8 @@ def name(plain):
     """
     controls = CONTROL.findall(plain)
     text = " ".join(controls) or plain.split("\n")[0]
-    words = re.findall(r"[a-z0-9]+", text.lower().replace("'", "").replace("’", ""))
+    words = re.findall(r"\w+", text.lower().replace("'", "").replace("’", ""))
+    words = [word for word in words if re.fullmatch("[a-z]+", word)]
     return "-".join(["figure", *words[:WORDS_AT_MOST]])
 
 

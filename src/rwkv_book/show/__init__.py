@@ -15,6 +15,7 @@
     facts       a table that is told a reader's facts, and corrected
     switches    one member of the family turned into the next
     planted     names, said or not, and what is left of them
+    stages      three words through a transformer's block
     gating      one cell over a sentence, with its gates to set
     brackets    tokens merged in any order, as a tree
     faces       all letters at once and one by one, on a reader's text

@@ -186,7 +186,7 @@ class Stage(Picture):
             f"<p><strong>{self.title}</strong></p>"
             f'<svg role="img" aria-label="{html.escape(self.alt)}" '
             f'viewBox="0 0 {wide} {y + 4:g}" style="display: block; width: 100%; '
-            "max-width: 29rem; margin: 0.75rem auto; fill: currentColor; "
+            "max-width: min(29rem, 100%); margin: 0.75rem auto; fill: currentColor; "
             'font-size: 12.5px; text-anchor: middle">'
             f"{''.join(drawn)}</svg><p>{html.escape(self.said)}</p>"
         )

@@ -12,12 +12,12 @@ from tools.site.pdf import (
     PACKAGE,
     Page,
     Solutions,
+    document_of,
     first_pages,
     listed,
     names_of,
     parted,
     printed,
-    whole,
     with_pages,
 )
 
@@ -106,8 +106,7 @@ def test_a_chapter_that_there_is_not_is_named():
 @pytest.mark.browser
 def test_a_printed_exercise_is_where_its_solution_says_and_the_other_way(browser):
     """Read from the text of the pages: a chapter alone, printed as `make pdf` does."""
-    begins = first_pages(printed(browser, SITE, whole(SITE, {}, "08")))
-    document = printed(browser, SITE, whole(SITE, begins, "08"))
+    document = document_of(browser, SITE, "08")
     pages = [page.extract_text() for page in PdfReader(io.BytesIO(document)).pages]
     solved = next(n for n, text in enumerate(pages) if text.startswith("Solutions"))
     there = {

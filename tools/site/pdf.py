@@ -19,6 +19,7 @@ from playwright.sync_api import sync_playwright
 from tools.contents import CONFIG, ROOT, SITE, chapters, parts
 from tools.site.browser import chromium
 
+PRINTINGS = 6  # at most, of one document
 HOST = "http://book.invalid/"  # served from the folder, by this program
 
 HEAD = re.compile(r"<head>.*?</head>", re.DOTALL)
@@ -311,10 +312,23 @@ def pages_of(document):
     return leaves(root)
 
 
+def document_of(browser, site, chapter=None):
+    """The PDF, printed again until each thing is on the page that is said of it.
+
+    The numbers themselves take room, so that what they say can move. RuntimeError where
+    it never comes to rest.
+    """
+    begins = {}
+    for _ in range(PRINTINGS):
+        document = printed(browser, site, whole(site, begins, chapter))
+        before, begins = begins, first_pages(document)
+        if begins == before:
+            return document
+    raise RuntimeError(f"after {PRINTINGS} printings the pages still move")
+
+
 def write(browser, site, output, chapter=None):
-    """Print once to learn on which page each thing is, and once to keep."""
-    begins = first_pages(printed(browser, site, whole(site, {}, chapter)))
-    document = printed(browser, site, whole(site, begins, chapter))
+    document = document_of(browser, site, chapter)
     output.write_bytes(document)
     print(f"{output}: {len(pages_of(document))} pages, {len(document) / 1e6:.1f} MB")
 

@@ -10,13 +10,11 @@ It takes a quarter of an hour of a core, and goes on where it was interrupted. -
 trains a few steps and records nothing.
 """
 
-import argparse
 import math
 
 import measure
 import one_family
 import pieces
-import torch
 
 from rwkv_book.labs import bench
 from rwkv_book.labs.tasks import TEST_SEED, TESTED_TEXTS, tasks
@@ -47,10 +45,7 @@ def rows(steps=TASK.steps, seeds=SEEDS):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--tiny", action="store_true")
-    torch.set_num_threads(1)
-    if parser.parse_args().tiny:
+    if measure.tiny(__doc__):
         rows(steps=3, seeds=1)
     else:
         measure.record("decay-bound", "cpu", rows(), command=COMMAND)

@@ -14,14 +14,12 @@ It takes forty minutes of a quiet core, and goes on where it was interrupted. --
 trains a few steps of each and records nothing.
 """
 
-import argparse
 import json
 import statistics
 from dataclasses import asdict
 
 import measure
 import pieces
-import torch
 from training_comparison import BUDGETS, thinned, train
 
 from rwkv_book import results
@@ -70,10 +68,7 @@ def rows(steps=STEPS, seeds=SEEDS, most=None):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--tiny", action="store_true")
-    torch.set_num_threads(1)
-    if parser.parse_args().tiny:
+    if measure.tiny(__doc__):
         rows(steps=3, seeds=1, most=2)
     else:
         measure.record("longer-runs", "cpu", rows(), command=COMMAND)

@@ -1,5 +1,6 @@
 """What every benchmark here does alike: rounds, medians, a table, a record."""
 
+import argparse
 import json
 import platform
 import re
@@ -35,6 +36,17 @@ def median_ratio(seconds, name, to):
     """How many times as long as `to`: the median of the ratios inside the rounds."""
     pairs = zip(seconds[name], seconds[to], strict=True)
     return statistics.median(one / other for one, other in pairs)
+
+
+def tiny(purpose):
+    """Whether the command line asks for a look of a few steps instead of the record.
+
+    From here on PyTorch uses one thread, as for everything that is recorded by pieces.
+    """
+    parser = argparse.ArgumentParser(description=purpose.partition("\n")[0])
+    parser.add_argument("--tiny", action="store_true", help="a few steps, no record")
+    torch.set_num_threads(1)
+    return parser.parse_args().tiny
 
 
 def print_table(rows):

@@ -15,7 +15,6 @@ It takes about an hour of a core, and goes on where it was interrupted. --tiny t
 few steps of each and records nothing.
 """
 
-import argparse
 import statistics
 from dataclasses import asdict, replace
 
@@ -115,10 +114,7 @@ def rows(run, steps=None):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--tiny", action="store_true")
-    torch.set_num_threads(1)
-    if parser.parse_args().tiny:
+    if measure.tiny(__doc__):
         tiny = {"steps": 3, "warm_up": 1, "width": 16, "length": 32, "head_size": 8}
         rows(replace(generations.RUN, **tiny), steps=3)
         return

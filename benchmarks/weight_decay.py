@@ -10,13 +10,11 @@ halves of the sections. No times are recorded. It takes five minutes of a core, 
 on where it was interrupted. --tiny runs a few steps and records nothing.
 """
 
-import argparse
 from dataclasses import asdict, replace
 from functools import partial
 
 import measure
 import pieces
-import torch
 
 from rwkv_book.rwkv4.fused import wkv_fused
 from rwkv_book.text import corpora
@@ -58,11 +56,7 @@ def rows(run=RUN, seeds=SEEDS):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--tiny", action="store_true")
-    tiny = parser.parse_args().tiny
-    torch.set_num_threads(1)
-    if tiny:
+    if measure.tiny(__doc__):
         rows(replace(RUN, steps=3, warm_up=1, width=8), seeds=1)
         return
     measure.record("weight-decay", "cpu", rows(), run=asdict(RUN), read=READ)

@@ -8,6 +8,7 @@ from tools.notebooks.translated import published
 from tools.site import (
     sphinx_anchors,
     sphinx_answers,
+    sphinx_beside,
     sphinx_cards,
     sphinx_copies,
     sphinx_languages,
@@ -134,6 +135,7 @@ def setup(app):
         sphinx_models,
         sphinx_answers,
         sphinx_anchors,
+        sphinx_beside,
         sphinx_cards,
     ):
         part.setup(app)

@@ -1,0 +1,127 @@
+"""The file that a chapter takes apart, beside its text, in Chromium."""
+
+import inspect
+import re
+
+import pytest
+from helpers.browser import AXE, WIDTHS, set_theme, tab_to
+from playwright.sync_api import expect
+
+from rwkv_book.rwkv4 import minimal as minimal4
+from rwkv_book.rwkv7 import minimal as minimal7
+
+pytestmark = pytest.mark.browser
+PAGES = {
+    "book/05_rwkv_in_100_lines.html": minimal4,
+    "zh_CN/book/05_rwkv_in_100_lines.html": minimal4,
+    "book/13_learning_while_reading.html": minimal7,
+}
+LIT = "#beside .beside-line.lit"
+
+
+def opened(page):
+    page.locator(".beside-button").first.click()
+    expect(page.locator("#beside")).to_be_visible()
+    return page
+
+
+def go_to(page, section):
+    page.locator(f"section#{section}").evaluate("(e) => e.scrollIntoView()")
+    expect(page.locator("#beside")).to_have_attribute("data-section", section)
+
+
+def lines_of(*functions):
+    """The lines of these functions as the file has them, from inspect."""
+    found = {}
+    for function in functions:
+        code, first = inspect.getsourcelines(function)
+        found |= {first + n: line.rstrip("\n") for n, line in enumerate(code)}
+    return [f"{number:3} {found[number]}".rstrip() for number in sorted(found)]
+
+
+def lit(page):
+    return [line.rstrip() for line in page.locator(LIT).all_text_contents()]
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_the_file_beside_the_text_is_the_file(visit, name):
+    page = opened(visit(name, WIDTHS["desktop"]))
+    shown = page.locator("#beside .beside-line").all_text_contents()
+    source = inspect.getsource(PAGES[name]).splitlines()
+    wanted = [f"{n:3} {line}".rstrip() for n, line in enumerate(source, 1)]
+    assert [line.rstrip() for line in shown] == wanted
+
+
+@pytest.mark.parametrize(
+    ("name", "section", "functions"),
+    [
+        (5, "one-stream-two-sublayers-in-each-layer", ["step"]),
+        (5, "time-mixing-where-tokens-meet", ["time_mix", "wkv", "merge", "sigmoid"]),
+        (5, "going-on-with-an-old-state", []),
+        (5, "the-mix-in-the-other-sense", ["token_shift"]),  # which its code names
+        (13, "what-a-token-chooses", ["low_rank", "shifted"]),
+    ],
+)
+def test_the_lines_of_the_section_are_lit(visit, name, section, functions):
+    name = next(page for page in PAGES if page.startswith(f"book/{name:02}"))
+    page = opened(visit(name, WIDTHS["desktop"]))
+    go_to(page, section)
+    assert lit(page) == lines_of(*(getattr(PAGES[name], each) for each in functions))
+    said = page.locator("#beside p").inner_text()
+    assert set(re.findall(r"(\w+) \d+–\d+", said)) == set(functions), said
+    if functions:
+        expect(page.locator(LIT).first).to_be_in_viewport()
+
+
+def test_a_function_leads_to_where_it_is_explained(visit):
+    page = opened(visit("book/05_rwkv_in_100_lines.html", WIDTHS["desktop"]))
+    page.locator("#beside a", has_text="channel_mix").click()
+    section = "channel-mixing-where-channels-meet"
+    expect(page.locator(f"section#{section} > h2")).to_be_in_viewport()
+    expect(page.locator("#beside")).to_have_attribute("data-section", section)
+
+
+def test_it_opens_closes_and_stays_open_by_keyboard(visit):
+    page = visit("book/05_rwkv_in_100_lines.html", WIDTHS["desktop"])
+    button = page.get_by_role("button", name="These lines in the whole file").nth(1)
+    tab_to(page, button.element_handle())
+    place = button.bounding_box()["y"]
+    page.keyboard.press("Enter")
+    expect(button).to_have_attribute("aria-expanded", "true")
+    assert abs(button.bounding_box()["y"] - place) < 2  # the text narrows around it
+    assert lit(page) == lines_of(minimal4.step)
+    page.reload()
+    expect(page.locator("#beside")).to_be_visible()
+    close = page.get_by_role("button", name="Close the file")
+    close.focus()
+    page.keyboard.press("Escape")
+    expect(page.locator("#beside")).to_be_hidden()
+    page.reload()
+    page.wait_for_function("siteChecks.settled()")
+    assert page.locator("#beside").count() == 0
+
+
+@pytest.mark.parametrize("name", PAGES)
+@pytest.mark.parametrize("device", WIDTHS)
+def test_text_and_file_have_room_side_by_side(visit, name, device):
+    page = opened(visit(name, WIDTHS[device]))
+    page.add_script_tag(path=AXE)
+    for theme in ("light", "dark"):
+        set_theme(page, theme)
+        assert page.evaluate("siteChecks.wide()") == []
+        assert page.evaluate("siteChecks.violations()") == []
+    text = page.locator("article h1").bounding_box()
+    beside = page.locator("#beside").bounding_box()
+    if device == "desktop":
+        assert text["x"] + text["width"] <= beside["x"]
+        code = page.locator("#beside .highlight")
+        assert code.evaluate("(e) => e.scrollWidth <= e.clientWidth")
+    else:
+        assert beside["height"] <= 0.41 * 900
+    assert page.problems == []
+
+
+def test_a_page_without_such_a_file_loads_nothing_for_it(visit):
+    page = visit("book/06_two_faces.html", WIDTHS["desktop"])
+    assert page.locator("script[src*='beside.js']").count() == 0
+    assert page.locator(".beside-button").count() == 0

@@ -4,7 +4,7 @@
 // section explains no lines, those are lit of the functions that it names in its code.
 
 {
-  const MENTION = /^minimal\.(\w+): lines (\d+) to (\d+)$/;
+  const MENTION = /^minimal\.(\w+)\D+(\d+)\D+(\d+)\D*$/; // in any language
   const READ_AT = 0.35; // the share of the screen's height at which one reads
   const KEPT = "book-beside"; // whether the file was open when the reader left
 

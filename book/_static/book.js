@@ -25,7 +25,8 @@ function repair() {
     head.replaceWith(document.createElement("td"));
   }
   // What scrolls sideways can be scrolled with the keyboard.
-  const scrolls = ".cell_output .text_html, .live-output, .highlight pre";
+  const scrolls =
+    ".cell_output .text_html, .live-output, .highlight pre, .pst-scrollable-table-container";
   for (const wide of document.querySelectorAll(scrolls)) {
     if (wide.scrollWidth > wide.clientWidth + 1) wide.tabIndex = 0;
   }

@@ -3,11 +3,27 @@
 const all = (selector) => [...document.querySelectorAll(selector)];
 const opening = (element) => element.outerHTML.slice(0, 120);
 
+// Of the elements of each kind the first `count` stay as they are.
+function thin(selector, kindOf, count, drop = (element) => element.remove()) {
+  const seen = {};
+  for (const element of all(selector)) {
+    if (!element.isConnected) continue;
+    const kind = kindOf(element);
+    seen[kind] = (seen[kind] ?? 0) + 1;
+    if (seen[kind] > count) drop(element);
+  }
+}
+
+// A kind: all names of elements and classes that are in it.
+const made = (element) =>
+  [...new Set([element, ...element.querySelectorAll("*")].map((e) => `${e.tagName}.${e.className}`))]
+    .sort().join(" ");
+
 window.siteChecks = {
-  // Formulas are typeset and figures can be moved.
-  settled: () =>
+  // Formulas are typeset, where they are waited for, and figures can be moved.
+  settled: (formulas = true) =>
     document.readyState === "complete" &&
-    (!document.querySelector(".math") || document.querySelector("mjx-container")) &&
+    (!formulas || !document.querySelector(".math") || document.querySelector("mjx-container")) &&
     all("[data-live]").every((figure) => figure.dataset.mounted),
 
   // Formulas or directives that the reader sees as source text.
@@ -53,14 +69,17 @@ window.siteChecks = {
     ),
 
   // What axe finds, at every level. Its time goes with the number of elements, and most
-  // are words of code: of each kind it gets one in a kind of block, the others as text.
-  violations: async () => {
-    const seen = new Set();
-    for (const word of document.querySelectorAll(".highlight pre span[class]")) {
-      const block = word.closest(".highlight").parentElement;
-      const kind = `${block.className} ${word.parentElement.className} ${word.className}`;
-      if (seen.has(kind)) word.replaceWith(...word.childNodes);
-      seen.add(kind);
+  // are made alike: of each kind the first few stay.
+  violations: async (whole = false) => {
+    if (!whole) {
+      thin(".highlight pre span[class]", (word) => {
+        const block = word.closest(".highlight").parentElement;
+        return `${block.className} ${word.parentElement.className} ${word.className}`;
+      }, 1, (word) => word.replaceWith(...word.childNodes));
+      thin("article dl.py", made, 2);
+      thin("table.indextable li, .bd-sidebar-secondary li", made, 3);
+      thin("mjx-container > mjx-math", () => "a formula", 3);
+      thin("svg[role=img]", () => "a figure", 3, (figure) => figure.replaceChildren());
     }
     const { violations } = await axe.run(document, { resultTypes: ["violations"] });
     return violations.flatMap(({ id, nodes }) =>

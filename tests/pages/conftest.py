@@ -54,11 +54,17 @@ def context(browser):
 
 @pytest.fixture
 def visit(context, address):
-    """Opens a page at a width; collects what goes wrong on it and what it asks for."""
+    """Opens a page at a width; collects what goes wrong on it and what it asks for.
+
+    Without `formulas` they stay as they were written, which is the half of a chapter's
+    loading: for what has nothing to do with them.
+    """
     pages = []
 
-    def open_page(name, width):
+    def open_page(name, width, formulas=True):
         page = context.new_page()
+        if not formulas:
+            page.route("**/tex-mml-chtml.js", lambda route: route.fulfill(body=""))
         pages.append(page)
         page.set_viewport_size({"width": width, "height": 900})
         page.problems = problems = []
@@ -80,7 +86,9 @@ def visit(context, address):
         page.on("console", note_message)
         page.on("pageerror", lambda error: problems.append(f"script error: {error}"))
         page.goto(f"{address}/{name}")
-        page.wait_for_function("siteChecks.settled()", timeout=30_000)
+        page.wait_for_function(
+            "formulas => siteChecks.settled(formulas)", arg=formulas, timeout=30_000
+        )
         return page
 
     yield open_page

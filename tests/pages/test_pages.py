@@ -136,7 +136,7 @@ COPIED = """(all) => all.map((link) => ({
 @pytest.mark.parametrize("name", CHAPTERS)
 def test_what_one_may_want_to_point_at_has_an_address_and_a_link(visit, name):
     """Figures, exercises and numbered formulas, each once and each with a name."""
-    page = visit(name, WIDTHS["phone"])
+    page = visit(name, WIDTHS["phone"], formulas=False)
     kinds = {
         "figure": ".figure-place",
         "exercise": "div.exercise",
@@ -160,7 +160,7 @@ def test_what_one_may_want_to_point_at_has_an_address_and_a_link(visit, name):
 
 
 def test_the_link_of_a_figure_comes_with_the_keyboard(visit):
-    page = visit("book/04_wkv_operator.html", WIDTHS["desktop"])
+    page = visit("book/04_wkv_operator.html", WIDTHS["desktop"], formulas=False)
     link = page.locator("article .figure-place > a.headerlink").first
     opacity = "(link) => getComputedStyle(link).opacity"
     page.mouse.move(0, 0)
@@ -272,7 +272,7 @@ def test_nothing_large_stands_before_a_page_s_first_word(name):
 
 @pytest.mark.parametrize("name", [n for n in PAGES if "data-live=" in source(n)])
 def test_the_keyboard_reaches_and_moves_every_live_figure(visit, name):
-    page = visit(name, WIDTHS["desktop"])
+    page = visit(name, WIDTHS["desktop"], formulas=False)
     fields = page.locator("[data-live] :is(input, select)").all()
     assert fields
     for field in fields:
@@ -290,7 +290,7 @@ def test_the_keyboard_reaches_and_moves_every_live_figure(visit, name):
 
 def test_the_arrow_keys_turn_pages_unless_a_field_has_them(visit):
     name, after = CHAPTERS[3:5]
-    page = visit(name, WIDTHS["desktop"])
+    page = visit(name, WIDTHS["desktop"], formulas=False)
     page.locator("article input[type=range]").first.focus()
     page.keyboard.press("ArrowRight")
     page.wait_for_timeout(300)

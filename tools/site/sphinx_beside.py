@@ -5,7 +5,8 @@ Such a page says which lines of the file it is about, and the script finds them 
 
 import re
 
-MENTION = re.compile(r"^minimal\.\w+: lines \d+ to \d+$", re.MULTILINE)
+# "minimal.step: lines 15 to 31", in any language.
+MENTION = re.compile(r"^minimal\.\w+[^\d\n]+\d+[^\d\n]+\d+[^\d\n]*$", re.MULTILINE)
 
 
 def load_script(app, pagename, templatename, context, doctree):

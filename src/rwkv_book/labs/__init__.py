@@ -10,6 +10,7 @@
     correcting   what an RWKV-7 takes out of its tables, and what a slip in it costs
     probing      what a linear map reads off a state
     recall       what a network still knows of a name that it read before
+    replacing    a function of a module in the place of another
     tracing      one token through RWKV-4, box by box
     swapping     cheaper attentions in the place of softmax in a trained layer
 

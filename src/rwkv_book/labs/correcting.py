@@ -3,11 +3,9 @@
 `params` are those of `rwkv7.minimal`; T counts END_OF_TEXT and the bytes of a text.
 """
 
-from contextlib import ExitStack
-from unittest.mock import patch
-
 import numpy as np
 
+from rwkv_book.labs.replacing import replaced
 from rwkv_book.rwkv7 import minimal
 from rwkv_book.text import END_OF_TEXT
 
@@ -22,7 +20,7 @@ def watch(text, params):
         seen.append(arguments)
         return original(*arguments)
 
-    with patch.object(minimal, "correct", recorded):
+    with replaced(minimal, correct=recorded):
         for token in [END_OF_TEXT, *text.encode()]:
             _, state = minimal.step(token, state, params)
     arrays = map(np.array, zip(*seen, strict=True))
@@ -94,9 +92,7 @@ def slip_losses(text, params):
             for key, values in params.items()
             if key.endswith(part)
         }
-        with ExitStack() as patched, np.errstate(all="ignore"):
-            for function, slip in functions.items():
-                patched.enter_context(patch.object(minimal, function, slip))
+        with replaced(minimal, **functions), np.errstate(all="ignore"):
             losses[name] = loss(text, other)
     return losses
 
@@ -110,7 +106,7 @@ def stirred_loss(text, params, seed=0):
     def stirred(*arguments):
         return original(*arguments[:-1], next(others))
 
-    with patch.object(minimal, "correct", stirred):
+    with replaced(minimal, correct=stirred):
         return loss(text, params)
 
 

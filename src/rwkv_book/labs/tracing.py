@@ -1,9 +1,8 @@
 """One token through RWKV-4: what is computed between its embedding and the logits."""
 
-from unittest.mock import patch
-
 import numpy as np
 
+from rwkv_book.labs.replacing import replaced
 from rwkv_book.rwkv4 import minimal
 
 WATCHED = "layer_norm", "project", "sigmoid", "wkv", "time_mix", "channel_mix"
@@ -26,7 +25,7 @@ def calls_of(token, state, params):
 
         return heard
 
-    with patch.multiple(minimal, **{name: listening(name) for name in WATCHED}):
+    with replaced(minimal, **{name: listening(name) for name in WATCHED}):
         logits, new_state = minimal.step(token, state, params)
     return logits, new_state, calls
 

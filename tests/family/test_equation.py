@@ -83,24 +83,29 @@ def gradients(form, exact, state, before):
     out, after = form(*leaves[:-1], state=leaves[-1], before=before)
     generator = torch.Generator().manual_seed(5)
     weights = [
-        torch.randn(x.shape, generator=generator, dtype=x.dtype) for x in (out, after)
+        torch.randn(x.shape, generator=generator, dtype=torch.float64).to(x.dtype)
+        for x in (out, after)
     ]
     loss = (out * weights[0]).sum() + (after * weights[1]).sum()
     return torch.autograd.grad(loss, leaves)
 
 
+@pytest.mark.parametrize("dtype", TOLERANCE, ids=str)
 @pytest.mark.parametrize("before", [False, True])
 @pytest.mark.parametrize("rank_one", [False, True])
 @pytest.mark.parametrize("decay", DECAYS.values(), ids=DECAYS)
-@pytest.mark.parametrize("length", [1, 2, 17, 37])
+@pytest.mark.parametrize("length", [1, 2, 17, 37, 64])
 def test_every_form_has_the_gradients_of_the_recurrence(
-    length, decay, rank_one, before
+    length, decay, rank_one, before, dtype
 ):
     exact = arguments(length, decay, rank_one)
     wanted = gradients(table_recurrent, exact, start(), before)
     assert all(tensor.isfinite().all() for tensor in wanted)
+    some = [tensor.to(dtype) for tensor in exact]
+    tolerance = max(TOLERANCE[dtype], 1e-9)  # gradients are sums over all tokens
     for form in forms(rank_one):
-        assert_close(gradients(form, exact, start(), before), wanted, 1e-9)
+        found = gradients(form, some, start(dtype), before)
+        assert_close(found, wanted, tolerance)
 
 
 @pytest.mark.parametrize("rank_one", [False, True])

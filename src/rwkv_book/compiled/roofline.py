@@ -32,18 +32,23 @@ def seconds(function, repeats=5, device="cpu"):
 
 
 def one_time(function, device="cpu"):
-    """Seconds that a function takes once.
-
-    On a GPU they are taken between two events, after the L2 cache was filled with
-    something else. That takes so long that all that the function launches is queued
-    by then: what is timed is the GPU, and not Python.
-    """
+    """Seconds that a function takes once; on a GPU, `between_events`."""
     if device == "cpu":
         start = perf_counter()
         function()
         return perf_counter() - start
     start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
     other = torch.empty(LARGER_THAN_A_CACHE, dtype=torch.uint8, device=device)
+    return between_events(function, start, end, other)
+
+
+def between_events(function, start, end, other):
+    """Seconds that a GPU takes for what a function launches.
+
+    They are taken between two events, after the L2 cache was filled with something
+    else, `other`. That takes so long that all that the function launches is queued by
+    then: what is timed is the GPU, and not Python.
+    """
     for _ in range(HEAD_START):
         other.zero_()
     start.record()

@@ -85,7 +85,7 @@ FAULTS = {
     "divides": (I + "out[i] = i % (n - 100);", "by 0"),
     "compiler": (I + "x[i] = 1;", "line 1: "),
     "together": (I + "__syncthreads();", "threads that run together"),
-    "crash": (I + "volatile int* y = 0; out[i] = *y;", "broke the process"),
+    "crash": (I + "int y[4]; out[i] = y[n * 10000000];", "broke the process"),
 }
 
 

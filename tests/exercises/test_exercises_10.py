@@ -277,7 +277,7 @@ test_no_sentence_goes_without_an_answer = needs_compiler(
 @needs_compiler
 @needs_nvrtc
 def test_a_gpus_own_instructions_shift_as_well():
-    """The kernel as NVRTC translates it, on the machine for PTX, threads in any order."""
+    """As NVRTC translates it, on the machine for PTX, its threads in any order."""
     text = 'extern "C"' + SHIFT.replace("int B, int T, int C", WIDE)
     (program,) = programs(nvrtc.ptx(text)).values()
     x, mix = chapter_10.to_be_shifted()

@@ -99,7 +99,7 @@ def main():
             f"{sum(together):6.0f} µs, {sum(together) / floor:4.1f} floors, {rung.name}"
         )
     measure.record(
-        "predicted-rungs",
+        "gpu-rungs",
         "an H100, predicted on a CPU",
         rows,
         predicted=True,

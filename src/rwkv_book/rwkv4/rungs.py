@@ -51,8 +51,8 @@ EDITS = {
 RUNGS = (
     Rung("a token at a time", 1, ("tiles", "loads", "bounds", "instructions")),
     Rung("16 tokens at a time", 1, ("loads", "bounds", "instructions")),
-    Rung("time in 8 chunks", 8, ("loads", "bounds", "instructions")),
-    Rung("loads without a branch", 8, ("bounds", "instructions")),
+    Rung("reads without a branch", 1, ("bounds", "instructions")),
+    Rung("time in 8 chunks", 8, ("bounds", "instructions")),
     Rung("launch bounds", 8, ("instructions",)),
     Rung("conversions by instruction", 8, ()),
 )

@@ -17,10 +17,11 @@ import torch
 
 from rwkv_book.compiled import gpu
 from rwkv_book.compiled.roofline import least_bytes
-from rwkv_book.rwkv4 import bounds, rungs
+from rwkv_book.rwkv4 import bounds, kernels, rungs
 from rwkv_book.rwkv4.kernels import STORED
 
 SHAPE, DTYPE = (8, 4096, 768), torch.bfloat16
+OTHERS = (8, 1024, 768), (8, 4096, 2048), (1, 65_536, 768)
 KERNELS = "sum_chunks", "forward"
 READS = 2  # numbers of a token that they read
 
@@ -49,9 +50,9 @@ def resident(registers):
     return min(predicted.WARPS, predicted.REGISTERS // size)
 
 
-def row_for(rung, kernel, text):
+def row_for(rung, kernel, text, shape=SHAPE):
     """What is known of a kernel of a rung, before any GPU has seen it."""
-    batch, length, channels = SHAPE
+    batch, length, channels = shape
     body, registers = predicted.tile_loop(text, 100), predicted.used_registers(text)
     reads, trips, most = waits(body)
     parts = rung.chunks - (kernel == "sum_chunks")
@@ -62,9 +63,9 @@ def row_for(rung, kernel, text):
         for wave in predicted.waves(warps, resident(registers))
     )
     loops = math.ceil(length / rung.chunks / (reads / READS))
-    moved = predicted.moved_bytes(kernel, SHAPE, DTYPE.itemsize, rung.chunks)
+    moved = predicted.moved_bytes(kernel, shape, DTYPE.itemsize, rung.chunks)
     if kernel == "forward":  # without gradients no state is kept
-        moved -= math.prod(SHAPE)
+        moved -= math.prod(shape)
     streamed = moved / predicted.BANDWIDTH / predicted.SUSTAINED
     computed = cycles * loops / predicted.CLOCK
     return {
@@ -82,15 +83,44 @@ def row_for(rung, kernel, text):
     }
 
 
+def pass_for(rung, listed, shape=SHAPE):
+    """The rows of a rung's forward pass: with one chunk it is one kernel."""
+    needed = KERNELS if rung.chunks > 1 else KERNELS[1:]
+    return [row_for(rung, kernel, listed[kernel], shape) for kernel in needed]
+
+
+def cut(listed):
+    """For each shape a row: the last rung in one chunk, and as `wkv_fused` cuts it."""
+    for shape in (SHAPE, *OTHERS):
+        at_once = predicted.MULTIPROCESSORS * gpu.SUMS_AT_ONCE
+        chunks = kernels.enough_chunks(shape[0] * shape[2], at_once)
+        one, many = (
+            sum(
+                row["predicted, µs"]
+                for row in pass_for(
+                    rungs.RUNGS[-1]._replace(chunks=count), listed, shape
+                )
+            )
+            for count in (1, chunks)
+        )
+        yield {
+            "(B, T, C)": str(shape),
+            "one chunk, µs": one,
+            "chunks": chunks,
+            "as cut, µs": many,
+        }
+
+
 def main():
     rows = []
     for rung in rungs.RUNGS:
         code = gpu.compile_for(rungs.source(rung), STORED[DTYPE], "sm_90")
         listed = predicted.listing(code)
-        for kernel in KERNELS if rung.chunks > 1 else KERNELS[1:]:
-            rows.append(row_for(rung, kernel, listed[kernel]))
+        rows += pass_for(rung, listed)
     print("PREDICTED, not measured: forward, on an H100")
     measure.print_table(rows)
+    shapes = list(cut(listed))
+    measure.print_table(shapes)
     floor = 1e6 * least_bytes(SHAPE, bounds.FORWARD_ARRAYS, DTYPE.itemsize)
     floor /= predicted.BANDWIDTH
     for rung in rungs.RUNGS:
@@ -107,6 +137,7 @@ def main():
         shape=list(SHAPE),
         dtype=str(DTYPE).removeprefix("torch."),
         floor=floor,
+        shapes=shapes,
         nvrtc=".".join(map(str, gpu.cuda_packages("")[1][1:])),
     )
 

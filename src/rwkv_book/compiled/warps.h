@@ -8,9 +8,6 @@
 #include <cstdio>
 #include <cstdlib>
 #include <map>
-#include <numeric>
-#include <random>
-#include <string>
 #include <tuple>
 #include <vector>
 
@@ -24,7 +21,7 @@ constexpr int WARP = 32, SECTOR = 8;  // threads; floats in the 32 bytes that tr
 
 // An array, and which thread, counted from 1, wrote and read each of its numbers.
 struct Array {
-  std::string name;
+  const char* name;
   std::vector<float> numbers;
   std::vector<uint32_t> writer, reader;
   uint32_t accesses = 0, since = 0;  // of the thread `since`
@@ -39,7 +36,7 @@ static FILE* report;
 static std::map<std::tuple<int, uint32_t, uint32_t>, std::vector<long long>> touched;
 
 [[noreturn]] static void fault(const char* kind, const Array& x, long long at, uint32_t other) {
-  fprintf(report, "%s %s %lld %u %u\n", kind, x.name.c_str(), at, thread - 1, other - 1);
+  fprintf(report, "%s %s %lld %u %u\n", kind, x.name, at, thread - 1, other - 1);
   fclose(report);
   _Exit(0);
 }
@@ -105,9 +102,13 @@ static int play(const char* path, const char* told, std::vector<std::pair<const 
   fclose(file);
   report = fopen(told, "w");
   patience = most, gridDim.x = grid, blockDim.x = block;
-  std::vector<uint32_t> order(grid * block);
-  std::iota(order.begin(), order.end(), 0);
-  std::shuffle(order.begin(), order.end(), std::mt19937(seed));
+  std::vector<uint32_t> order;
+  uint64_t random = seed;
+  for (uint32_t next = 0; next < grid * block; next++) {
+    random = random * 6364136223846793005u + 1442695040888963407u;  // Knuth's constants
+    order.push_back(next);
+    std::swap(order[next], order[(random >> 33) % (next + 1)]);
+  }
   for (uint32_t next : order) {
     thread = next + 1, threadIdx.x = next % block, blockIdx.x = next / block;
     kernel();
@@ -127,7 +128,7 @@ static int play(const char* path, const char* told, std::vector<std::pair<const 
   file = fopen(path, "wb");
   for (size_t i = 0; i < arrays.size(); i++) {
     fwrite(arrays[i].numbers.data(), 4, arrays[i].numbers.size(), file);
-    fprintf(report, "done %s %lld %lld\n", arrays[i].name.c_str(), sectors[i], least[i]);
+    fprintf(report, "done %s %lld %lld\n", arrays[i].name, sectors[i], least[i]);
   }
   fclose(file);
   fclose(report);

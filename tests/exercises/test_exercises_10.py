@@ -255,7 +255,7 @@ SHIFTS = [
         (shift("(1 - mix[c]) * ", ""), "comes in whole"),
         (shift("(1 - mix[c]) * ", "2 * "), "line by line"),
         (shift("out[i] =", "if (t > 0) out[i] ="), "Of 370 numbers in out, 74"),
-        (shift("float before", "flaot before"), "does not run: line 7: "),
+        (shift("float before", "flowt before"), "does not run: line 7: "),
         (shift("__global__ ", ""), "should be one `__global__ void"),
         (SHIFT.replace("int B, int T, int C", ""), "It should take const float*"),
         (shift("int c =", "__shared__ float y; int c ="), "threads that run together"),

@@ -21,6 +21,7 @@ from rwkv_book.rwkv4 import bounds, kernels, rungs
 from rwkv_book.rwkv4.kernels import STORED
 
 SHAPE, DTYPE = (8, 4096, 768), torch.bfloat16
+MOST = 16  # chunks that are tried
 OTHERS = (8, 1024, 768), (8, 4096, 2048), (1, 65_536, 768)
 KERNELS = "sum_chunks", "forward"
 READS = 2  # numbers of a token that they read
@@ -90,24 +91,26 @@ def pass_for(rung, listed, shape=SHAPE):
 
 
 def cut(listed):
-    """For each shape a row: the last rung in one chunk, and as `wkv_fused` cuts it."""
+    """A row for each shape: the last rung in one chunk, as `wkv_fused` cuts, and best.
+
+    The best number of chunks is looked for among those up to `MOST` and its own.
+    """
     for shape in (SHAPE, *OTHERS):
         at_once = predicted.MULTIPROCESSORS * gpu.SUMS_AT_ONCE
         chunks = kernels.enough_chunks(shape[0] * shape[2], at_once)
-        one, many = (
-            sum(
-                row["predicted, µs"]
-                for row in pass_for(
-                    rungs.RUNGS[-1]._replace(chunks=count), listed, shape
-                )
-            )
-            for count in (1, chunks)
-        )
+        times = {}
+        for count in {*range(1, MOST + 1), chunks}:
+            rung = rungs.RUNGS[-1]._replace(chunks=count)
+            rows = pass_for(rung, listed, shape)
+            times[count] = sum(row["predicted, µs"] for row in rows)
+        best = min(times, key=times.get)
         yield {
             "(B, T, C)": str(shape),
-            "one chunk, µs": one,
+            "one chunk, µs": times[1],
             "chunks": chunks,
-            "as cut, µs": many,
+            "as cut, µs": times[chunks],
+            "best": best,
+            "at best, µs": times[best],
         }
 
 

@@ -264,7 +264,7 @@ def a_kernel_from_nothing(text):
     compiles_for_a_gpu(text)
     return (
         f"All {out.size} numbers, whichever thread comes first; its warps touch "
-        f"{touched} sectors, and no kernel could do with fewer than {least}."
+        f"{touched} sectors, where {least} would hold as many numbers."
     )
 
 

@@ -92,7 +92,9 @@ def record(question, device, rows, **context):
 
 
 def device_name(device):
-    """The name that the processor gives itself."""
+    """The name that the processor gives itself; another device has its own name."""
+    if device not in ("cpu", "cuda"):
+        return device
     if device == "cuda":
         return torch.cuda.get_device_name()
     try:

@@ -103,8 +103,8 @@ def listing(code):
     return dict(parts)
 
 
-def tile_loop(text):
-    """The Instructions of the innermost of a kernel's long loops."""
+def tile_loop(text, at_least=150):
+    """The Instructions of the innermost of a kernel's loops that are long enough."""
     rows, labels = [], {}
     for line in text.splitlines():
         if label := re.match(r"\s*(\.L_x_\d+):", line):
@@ -117,7 +117,7 @@ def tile_loop(text):
         target = re.search(r"\.L_x_\d+", operands)
         if name.startswith("BRA") and target and labels[target[0]] <= end:
             loops.append((labels[target[0]], end))
-    long = [(begin, end) for begin, end in loops if end - begin > 150]
+    long = [(begin, end) for begin, end in loops if end - begin > at_least]
     begin, end = min(long, key=lambda loop: loop[1] - loop[0])
     return [instruction(*row) for row in rows[begin : end + 1]]
 

@@ -1,5 +1,6 @@
 """The model of a scheduler does on a few instructions what can be counted by hand."""
 
+import gpu_rungs
 import predicted
 import pytest
 from predicted import cycles_of_a_tile, instruction
@@ -59,3 +60,18 @@ def test_the_loop_over_tiles_is_the_innermost_long_one():
 
 def test_warps_that_find_no_room_wait_for_those_before_them():
     assert list(predicted.waves(5, 2)) == [2, 2, 1]
+
+
+def test_reads_that_wait_for_each_other_are_counted_as_trips():
+    others = [instruction("LDG.E", f" R{8 + i}, [R2.64] ") for i in range(4)]
+    uses = [instruction("FADD", f" R40, R{8 + i}, R5 ") for i in range(4)]
+    assert gpu_rungs.waits([*others, *uses]) == (4, 1, 4)
+    apart = [x for pair in zip(others, uses, strict=True) for x in pair]
+    assert gpu_rungs.waits(apart) == (4, 4, 1)
+
+
+@pytest.mark.parametrize(
+    ("registers", "warps"), [(30, 16), (78, 6), (168, 3), (174, 2)]
+)
+def test_registers_say_how_many_warps_find_room(registers, warps):
+    assert gpu_rungs.resident(registers) == warps

@@ -4,10 +4,15 @@ import shutil
 from functools import cached_property, partial
 from itertools import product
 
+import numpy as np
 import pytest
 import torch
 from helpers.exercises import Answer, all_heard, of, told
+from helpers.ptx import machine
+from helpers.ptx.nvrtc import needs_nvrtc
+from helpers.ptx.program import programs
 
+from rwkv_book.compiled import nvrtc
 from rwkv_book.compiled.source import replaced
 from rwkv_book.exercises import chapter_10
 from rwkv_book.rwkv4 import threads, trial
@@ -22,6 +27,45 @@ ON_NO_SCALE = """DEVICE Sums merge(Sums x, Sums y, real w) {
   real of_y = exponential(y.log_scale - y.age * w);
   return {of_x * x.num + of_y * y.num, of_x * x.den + of_y * y.den, real{}, real{}};
 }"""
+
+SHIFT = """
+__global__ void shift(const float* x, const float* mix, float* out,
+                      int B, int T, int C) {
+  int i = blockIdx.x * blockDim.x + threadIdx.x;
+  if (i >= B * T * C) return;
+  int c = i % C, t = i / C % T;
+  float before = t > 0 ? x[i - C] : 0;
+  out[i] = mix[c] * x[i] + (1 - mix[c]) * before;
+}"""
+WIDE = "long long B, long long T, long long C"  # as the machine for PTX takes numbers
+BY_TOKEN = """
+__global__ void shift(const float* x, const float* mix, float* out,
+                      int B, int T, int C) {
+  int row = blockIdx.x * blockDim.x + threadIdx.x;
+  if (row >= B * T) return;
+  for (int c = 0; c < C; c++) {
+    float before = row % T ? x[(row - 1) * C + c] : 0;
+    out[row * C + c] = mix[c] * x[row * C + c] + (1 - mix[c]) * before;
+  }
+}"""
+BY_CHANNEL = """
+__global__ void shift(const float* x, const float* mix, float* out,
+                      long long B, long long T, long long C) {
+  long long i = blockIdx.x * blockDim.x + threadIdx.x;
+  if (i < B * C) {
+    float before = 0;  // a thread a channel: it goes through the text
+    for (long long t = 0; t < T; t++) {
+      long long at = (i / C * T + t) * C + i % C;
+      out[at] = mix[i % C] * x[at] + (1 - mix[i % C]) * before;
+      before = x[at];
+    }
+  }
+}"""
+
+
+def shift(old, new):
+    """The kernel for token shift with one place changed."""
+    return replaced(SHIFT, old, new)
 
 
 def swap(old, new):
@@ -50,6 +94,19 @@ def attempt_here(text):
         for scale, chunks in product(trial.SCALES, trial.CHUNKS)
     }
     return found | {"one step": trial.one_step(text)}
+
+
+class OnNoGpu(Answer):
+    """One of which NVRTC would complain."""
+
+    @cached_property
+    def said(self):
+        def complaint(text):
+            raise nvrtc.Complaint("it is not known on a GPU")
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(chapter_10.nvrtc, "ptx", complaint)
+            return super().said
 
 
 class Here(Answer):
@@ -162,8 +219,74 @@ KERNELS = AS_READERS_DO + [
     Here(each.number, each.answer, each.sentence) for each in IN_THIS_PROCESS
 ]
 
+GUARD, FAST = "  if (i >= B * T * C) return;\n", "warps touch 258 sectors"
+SHIFTS = [
+    *of(
+        "10.6",
+        (SHIFT, f"Right. All 370 numbers, whichever thread comes first; its {FAST}"),
+        (BY_CHANNEL, "Right."),
+        (5, "should be a kernel, as a text"),
+        (BY_TOKEN, "let neighbouring threads have neighbouring channels"),
+        (shift(GUARD, ""), "the last one has threads too many"),
+        (shift("blockIdx.x * blockDim.x + ", ""), "begins again in every block"),
+        (shift(" + threadIdx.x", ""), "threadIdx.x has to be added"),
+        (shift("out[i]", "out[i / 2]"), "should belong to one thread"),
+        (shift("x[i - C]", "out[i - C]"), "threads come in any order"),
+        (shift("t > 0 ?", "t >= 0 ?"), "none before it: take 0 there"),
+        (shift("t > 0 ?", "i >= C ?"), "ask whether t is 0"),
+        (shift(": 0;", ": x[i];"), "not the token itself"),
+        (shift("t > 0 ? x[i - C]", "t + 1 < T ? x[i + C]"), "hears the token after"),
+        (shift("x[i - C]", "x[i - 1]"), "the channel next door"),
+        (shift("i % C", "i"), "the channel is i % C"),
+        (shift("i % C", "i / C"), "It takes mix by the token"),
+        (shift("i % C", "i / C % T"), "It takes mix by the token"),
+        (
+            shift("c = i % C, t = i / C % T", "c = i / T % C, t = i % T").replace(
+                "x[i - C]", "x[i - 1]"
+            ),
+            "neighbours in memory for neighbouring tokens",
+        ),
+        (
+            SHIFT.replace("mix[c]", "m").replace(
+                "int c", "float m = 1 - mix[i % C]; int c"
+            ),
+            "The shares are swapped",
+        ),
+        (shift("(1 - mix[c]) * ", ""), "comes in whole"),
+        (shift("(1 - mix[c]) * ", "2 * "), "line by line"),
+        (shift("out[i] =", "if (t > 0) out[i] ="), "Of 370 numbers in out, 74"),
+        (shift("float before", "flowt before"), "does not run: line 7: "),
+        (shift("__global__ ", ""), "should be one `__global__ void"),
+        (SHIFT.replace("int B, int T, int C", ""), "It should take const float*"),
+        (shift("int c =", "__shared__ float y; int c ="), "threads that run together"),
+        (shift("int c =", "while (true) out[i] = 0; int c ="), "not come to an end"),
+        (shift("i % C", "i % (T - T)"), "divides an integer by 0"),
+    ),
+    OnNoGpu("10.6", SHIFT, "whose compiler says: it is not known on a GPU"),
+    WithoutCompiler("10.6", SHIFT, "To install it: apt-get"),
+]
+
 test_an_answer_is_told_its_sentence = told(ANSWERS)
+test_a_kernel_from_nothing_is_told_its_sentence = needs_compiler(told(SHIFTS))
 test_a_kernel_is_told_its_sentence = needs_compiler(told(KERNELS))
 test_no_sentence_goes_without_an_answer = needs_compiler(
-    all_heard(chapter_10, ANSWERS + KERNELS)
+    all_heard(chapter_10, ANSWERS + KERNELS + SHIFTS)
 )
+
+
+@needs_compiler
+@needs_nvrtc
+def test_a_gpus_own_instructions_shift_as_well():
+    """As NVRTC translates it, on the machine for PTX, its threads in any order."""
+    text = 'extern "C"' + SHIFT.replace("int B, int T, int C", WIDE)
+    (program,) = programs(nvrtc.ptx(text)).values()
+    x, mix = chapter_10.to_be_shifted()
+    out = np.full_like(x, np.nan)
+    memory = [(array.ctypes.data, array.nbytes) for array in (x, mix, out)]
+    words = [*(address for address, _ in memory), *x.shape]
+    machine.run(program, words, 6, 64, memory)
+    assert np.allclose(out, chapter_10.shifted(x, mix), atol=1e-6)
+    text = text.replace("if (i >= B * T * C) return;", "")
+    (program,) = programs(nvrtc.ptx(text)).values()
+    with pytest.raises(machine.Fault, match="outside of every array"):
+        machine.run(program, words, 6, 64, memory)

@@ -44,6 +44,7 @@ SENTENCES = {
     "10.3": "stands in 4 places",
     "10.4": "they are on no scale",
     "10.5": "A tile has 1, 2, 3",
+    "10.6": "hears the last one of the first",
     "11.3": "The price is for an hour",
     "11.4": "Put each block back",
     "12.3": "asks the table after it was written",

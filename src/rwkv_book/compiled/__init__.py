@@ -5,7 +5,9 @@
     cpu         a source compiled by g++, called through ctypes
     gpu         the same source compiled by NVRTC, launched by cuda.core
     cache       what was compiled, kept between runs
+    nvrtc       what that compiler makes of a text, as a text: PTX
     emulator    threads, step by step, on a machine small enough to watch
+    warps       a `__global__` function, thread by thread, every access seen
     narrow      matrices that stay in 16 bits when they multiply (product.cpp, on a CPU)
     roofline    what is launched, moved and computed, and the floor
 

@@ -1,14 +1,22 @@
-"""Exercises of chapter 10: a floor, ticks, and kernels that readers change."""
+"""Exercises of chapter 10: a floor, ticks, and kernels that readers change or write."""
 
 import math
 import shutil
 from itertools import product
 
+import numpy as np
 import torch
 
+from rwkv_book.compiled import nvrtc, warps
 from rwkv_book.compiled.source import replaced
 from rwkv_book.exercises import exercise, pose
-from rwkv_book.exercises.answers import NumberQuestion, Wrong, number_of, wrong_unless
+from rwkv_book.exercises.answers import (
+    NumberQuestion,
+    Wrong,
+    not_one_of,
+    number_of,
+    wrong_unless,
+)
 from rwkv_book.rwkv4 import trial
 from rwkv_book.rwkv4.kernels import SOURCE
 from rwkv_book.rwkv4.wkv import wkv_attention
@@ -18,6 +26,10 @@ SHAPE = (8, 4096, 768)
 RIGHT, PLANTED = "decay(carried, steps)", "decay(carried, 1)"
 A_LINE = 120  # letters: as much as an answer that names a place may take
 SMALL_ERROR = 1e-4  # relative, of float32
+SHIFTED = (2, 5, 37)  # (B,T,C) for exercise 10.6: not a multiple of a block
+TAKES = ["const float*", "const float*", "float*", "int", "int", "int"]
+BLOCK = 64  # its threads
+SCATTERED = 2  # times the sectors that would do
 INSTALL = "apt-get install g++, or conda install gxx"
 
 
@@ -220,3 +232,159 @@ def another_tile(answer):
     assert not wrong, wrong  # a tile changes what is kept, and no result
     kept = 4 / tile
     return f"The same results; {kept:.3g} numbers are kept for each key, and not 0.25."
+
+
+@exercise("10.6")
+def a_kernel_from_nothing(text):
+    wrong_unless(isinstance(text, str), "The answer should be a kernel, as a text.")
+    x, mix = to_be_shifted()
+    launched, names = launched_on(text, x, mix)
+    out = launched.arrays[names[2]]
+    right = shifted(x, mix)
+    missing = np.isnan(out).sum()
+    wrong_unless(
+        missing == 0, f"Of {out.size} numbers in out, {missing} are never written."
+    )
+
+    def same(one, other):
+        return np.allclose(one, other, rtol=0, atol=1e-5)
+
+    if not same(out, right):
+        not_one_of(out, wrong_shifts(x, mix), same)
+        raise Wrong(
+            "Every number is written, but not the right ones. With B = 1, T = 2 and "
+            "C = 1, what does your kernel compute, line by line?"
+        )
+    touched, least = sum(launched.sectors.values()), sum(launched.least.values())
+    wrong_unless(
+        touched <= SCATTERED * least,
+        f"The numbers are right. But its warps touch {touched} sectors of memory where "
+        f"{least} hold as much: let neighbouring threads have neighbouring channels.",
+    )
+    compiles_for_a_gpu(text)
+    return (
+        f"All {out.size} numbers, whichever thread comes first; its warps touch "
+        f"{touched} sectors, where {least} would hold as many numbers."
+    )
+
+
+def to_be_shifted():
+    """x (B,T,C) and mix (C,), the same in every run."""
+    random = np.random.default_rng(0)
+    *_, channels = SHIFTED
+    x, mix = random.normal(size=SHIFTED), random.random(channels)
+    return x.astype(np.float32), mix.astype(np.float32)
+
+
+def shifted(x, mix, before=None):
+    """Token shift: mix of this token, and the rest of the one before it, or of 0."""
+    if before is None:
+        before = moved(x)
+    return mix * x + (1 - mix) * before
+
+
+def moved(x):
+    """Every token's neighbour to the left; zeros are the first one's."""
+    return np.concatenate([np.zeros_like(x[:, :1]), x[:, :-1]], axis=1)
+
+
+def launched_on(text, x, mix):
+    """What the kernel in a text does, and the names of its parameters; or Wrong."""
+    try:
+        _, parameters = warps.signature(text)
+        names, kinds = zip(*parameters, strict=True) if parameters else ((), ())
+        wrong_unless(
+            [kind.replace("long long", "int") for kind in kinds] == TAKES,
+            f"It should take {', '.join(TAKES)}, for x, mix, out, B, T and C, and "
+            f"takes {', '.join(kinds) or 'nothing'}.",
+        )
+        out = np.full_like(x, np.nan)
+        return warps.launch(text, [x, mix, out, *x.shape], x.size, BLOCK), names
+    except warps.Fault as fault:
+        raise Wrong(what_is_wrong_with_it(fault, text)) from None
+    except RuntimeError as error:
+        raise Wrong(f"{error} To install it: {INSTALL}.") from None
+
+
+def what_is_wrong_with_it(fault, text):
+    """The sentence for what a kernel may not do."""
+    if fault.kind in ("head", "together", "compiler", "endless", "crash", "divides"):
+        return f"Your kernel does not run: {fault}."
+    _, (mix, _), *_ = warps.signature(text)[1]
+    (block, thread), other = fault.threads
+    if fault.kind == "race":
+        return f"{fault}. Read from x, write to out: threads come in any order."
+    if fault.kind == "twice" and thread == other[1]:
+        return (
+            f"{fault}. threadIdx begins again in every block: before it come "
+            "blockIdx.x * blockDim.x other threads."
+        )
+    if fault.kind == "twice" and fault.at in (block, BLOCK * block):
+        return f"{fault}. blockIdx counts blocks: threadIdx.x has to be added."
+    if fault.kind == "twice":
+        return f"{fault}. Every number of out should belong to one thread."
+    if fault.array == mix:
+        return f"{fault}. It has one for every channel, and the channel is i % C."
+    if fault.at < 0:
+        return f"{fault}. The first token has none before it: take 0 there."
+    return (
+        f"{fault}. Blocks are whole, so the last one has threads too many: let those "
+        "return."
+    )
+
+
+def wrong_shifts(x, mix):
+    """Pairs (what comes out, its sentence) of the usual mistakes."""
+    batch, length, channels = x.shape
+    before, flat = moved(x), x.reshape(-1)
+    last = np.concatenate([np.zeros(channels, x.dtype), flat[:-channels]])
+    yield (
+        shifted(x, mix, last.reshape(x.shape)),
+        "The first token of the second text hears the last one of the first: ask "
+        "whether t is 0, and not how large i is.",
+    )
+    yield (
+        shifted(x, 1 - mix),
+        "The shares are swapped: mix is that of this token, 1 - mix that of the one "
+        "before.",
+    )
+    own = before.copy()
+    own[:, 0] = x[:, 0]
+    yield (
+        shifted(x, mix, own),
+        "Before the first token comes 0, and not the token itself.",
+    )
+    yield (
+        shifted(x, mix, np.flip(moved(np.flip(x, 1)), 1)),
+        "It hears the token after it. The one before is C numbers back.",
+    )
+    beside = np.concatenate([np.zeros(1, x.dtype), flat[:-1]]).reshape(x.shape).copy()
+    beside[:, 0] = 0
+    yield (
+        shifted(x, mix, beside),
+        "i - 1 is the channel next door. The token before is C numbers back.",
+    )
+    rows = np.arange(batch * length).reshape(batch, length, 1)
+    by_token = "It takes mix by the token. mix has one for every channel, i % C."
+    yield shifted(x, mix[rows]), by_token
+    yield shifted(x, mix[rows % length]), by_token
+    turned = x.reshape(batch, channels, length).transpose(0, 2, 1)
+    turned = shifted(turned, mix).transpose(0, 2, 1).reshape(x.shape)
+    yield (
+        turned,
+        "It takes neighbours in memory for neighbouring tokens. They are channels: c "
+        "is i % C, and t is i / C % T.",
+    )
+    yield mix * x + before, "The token before comes in whole: its share is 1 - mix."
+
+
+def compiles_for_a_gpu(text):
+    """Wrong if NVRTC is here and has a complaint."""
+    try:
+        nvrtc.ptx(text)
+    except nvrtc.Complaint as complaint:
+        raise Wrong(
+            f"It runs here, but not on a GPU, whose compiler says: {complaint}."
+        ) from None
+    except RuntimeError:
+        return  # there is no NVRTC

@@ -21,7 +21,7 @@ from rwkv_book.exercises import diagnose
 from rwkv_book.rwkv4 import minimal
 from rwkv_book.rwkv4.kernels import SOURCE
 
-NEEDS = {"10.4": "g++"}  # what a check can't do without
+NEEDS = {"10.4": "g++", "10.6": "g++"}  # what a check can't do without
 
 
 def name_of(number):
@@ -264,6 +264,15 @@ slip_10_4 = SOURCE.text.replace(
 )
 
 slip_10_5 = 0.5  # half a number for each key
+
+slip_10_6 = """
+__global__ void shift(const float* x, const float* mix, float* out,
+                      int B, int T, int C) {
+  int i = blockIdx.x * blockDim.x + threadIdx.x;
+  if (i >= B * T * C) return;
+  float before = i >= C ? x[i - C] : 0, share = mix[i % C];
+  out[i] = share * x[i] + (1 - share) * before;
+}"""
 
 
 # --- chapter 11 -----------------------------------------------------------------------

@@ -7,6 +7,7 @@
     kernels      what is launched for it, forward and backward
     derivatives  which gradients it has, and what is refused
     threads      the threads of these kernels, token by token, on a machine to watch
+    rungs        wkv.cu as it was, edit by edit, until it was fast on a GPU
     trial        what a changed wkv.cu computes, in a process of its own
     bounds       the FLOPs and bytes that no kernel for it can do without
     model        the same network to train, parallel in time

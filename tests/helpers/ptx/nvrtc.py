@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import pytest
 
-from rwkv_book.compiled import gpu
+from rwkv_book.compiled import gpu, nvrtc
 
 
 def ready():
@@ -58,18 +58,7 @@ def statistics(text, stored, architecture):
 def compiled(text, stored, architecture, wanted, *more):
     """One of the results of a compilation, by NVRTC's own name for it."""
     import cuda.core
-    from cuda.bindings import nvrtc
-
-    def ask(function, *arguments):
-        error, *answer = function(*arguments)
-        assert error == nvrtc.nvrtcResult.NVRTC_SUCCESS, (function, error)
-        return answer[0] if answer else None
 
     options = gpu.OPTIONS | {"arch": architecture, "define_macro": ("STORED", stored)}
-    flags = [*cuda.core.ProgramOptions(**options).as_bytes("nvrtc"), *more]
-    program = ask(nvrtc.nvrtcCreateProgram, text.encode(), b"source", 0, [], [])
-    ask(nvrtc.nvrtcCompileProgram, program, len(flags), flags)
-    size = ask(getattr(nvrtc, f"nvrtcGet{wanted}Size"), program)
-    result = bytes(size)  # written to: that is how the binding wants it
-    ask(getattr(nvrtc, f"nvrtcGet{wanted}"), program, result)
-    return result.rstrip(b"\0")
+    flags = cuda.core.ProgramOptions(**options).as_bytes("nvrtc")
+    return nvrtc.ask_for(wanted, text, [*flags, *more])

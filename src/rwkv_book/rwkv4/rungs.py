@@ -1,0 +1,70 @@
+"""`wkv.cu` as it was, rung by rung: what made it faster on a GPU, one edit at a time.
+
+An edit is a place of the text as it is now, and what stood there before. The first rung
+undoes all of them; each of the next ones takes one back, or cuts time into chunks.
+"""
+
+from dataclasses import replace
+from typing import NamedTuple
+
+from rwkv_book.compiled.source import replaced
+from rwkv_book.rwkv4.kernels import SOURCE
+
+
+class Edit(NamedTuple):
+    """A place of wkv.cu, or of hardware.h: what stood there, and what stands there."""
+
+    before: str
+    now: str
+
+
+class Rung(NamedTuple):
+    """A step of the ladder: its edits are those that are not made yet."""
+
+    name: str
+    chunks: int
+    undone: tuple
+
+
+EDITS = {
+    "tiles": [Edit("constexpr int TILE = 1;", "constexpr int TILE = 16;")],
+    "loads": [
+        Edit(
+            """if (i < rows) {
+    const stored* row = from + i * C;""",
+            """if (LANES == 1 || i < rows) {
+    const stored* row = from + (i < rows ? i : rows - 1) * C;""",
+        )
+    ],
+    "bounds": [Edit("void name(", "void __launch_bounds__(32, WARPS) name(")],
+    "instructions": [
+        Edit(
+            "  return __expf(x);\n",
+            """  float y;
+  asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x * 1.44269504f));
+  return y;
+""",
+        ),
+        Edit("#if 0  //", "#if __CUDA_ARCH__ >= 800  //"),
+    ],
+}
+RUNGS = (
+    Rung("a token at a time", 1, ("tiles", "loads", "bounds", "instructions")),
+    Rung("16 tokens at a time", 1, ("loads", "bounds", "instructions")),
+    Rung("reads without a branch", 1, ("bounds", "instructions")),
+    Rung("time in 8 chunks", 8, ("bounds", "instructions")),
+    Rung("launch bounds", 8, ("instructions",)),
+    Rung("conversions by instruction", 8, ()),
+)
+
+
+def source(rung):
+    """The Source of a rung: wkv.cu with some edits undone."""
+    text, hardware = SOURCE.text, SOURCE.hardware
+    for name in rung.undone:
+        for edit in EDITS[name]:
+            if edit.now in text:
+                text = replaced(text, edit.now, edit.before)
+            else:
+                hardware = replaced(hardware, edit.now, edit.before)
+    return replace(SOURCE, text=text, hardware=hardware, kept=False)

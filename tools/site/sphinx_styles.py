@@ -132,7 +132,9 @@ def finish(app, exception):
         raise ValueError(f"the theme's styles differ from page to page: {lists}")
     [names] = lists
     scripts = (path.read_text(encoding="utf-8") for path in static.rglob("*.js"))
-    words = {word for text in (*pages.values(), *scripts) for word in WORD.findall(text)}
+    words = {
+        word for text in (*pages.values(), *scripts) for word in WORD.findall(text)
+    }
     css = used("".join(text_of(static / name) for name in names), words)
     version = crc32(css.encode())
     (static / MERGED).write_text(css, encoding="utf-8")

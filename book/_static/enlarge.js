@@ -85,7 +85,7 @@
     build();
     for (const place of drawn) {
       const opener = button({ textContent: "Enlarge", className: "enlarge" }, () => open(place));
-      const [about] = figuresOf(place)[0].getAttribute("aria-label").split(/[.:;] /);
+      const [about] = figuresOf(place)[0].getAttribute("aria-label").split(/[.;] |[。；]/);
       opener.setAttribute("aria-label", `Enlarge: ${about}`);
       place.append(opener);
     }

@@ -53,12 +53,12 @@ def test_on_a_phone_the_whole_figure_can_be_seen_and_then_its_parts(visit):
     figure = room.locator("svg[role=img]").first
     wide = room.evaluate("(e) => e.clientWidth")
     assert figure.evaluate(WIDTH) <= wide
-    larger = page.get_by_role("button", name="Larger")
+    larger = page.get_by_role("button", name="Larger", exact=True)
     for _ in range(3):
         larger.click()
     assert figure.evaluate(WIDTH) > 2 * wide
     assert page.evaluate("siteChecks.wide()") == []
-    page.get_by_role("button", name="Close").click()
+    page.get_by_role("button", name="Close", exact=True).click()
     page.locator("#enlarged").wait_for(state="hidden")
 
 

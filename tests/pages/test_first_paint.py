@@ -14,9 +14,9 @@ from helpers.browser import SITE, packed
 
 LATENCY, DOWN, UP = 0.150, 200_000, 93_750  # seconds of a round trip, bytes a second
 ROUND_TRIPS = 2  # before a word can be drawn: for the page, and for its styles
-FLOOR = 1.0  # seconds, of what the bytes and the round trips alone would take
+FLOOR = 0.75  # seconds, of what the bytes and the round trips alone would take
 PAINTED, MOVABLE = 2.5, 6.0  # seconds
-MOST_FILES = 7  # before the first word, the page among them
+MOST_FILES = 9  # before the first word, the page among them
 PAGES = [
     "book/index.html",
     "book/04_wkv_operator.html",

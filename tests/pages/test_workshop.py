@@ -596,7 +596,7 @@ def test_slides_open_from_the_disk_and_go_on_by_keyboard(deck_page):
               .filter((box) => box.width);
             const wide = [...slide.querySelectorAll('mjx-container[display=true]')]
               .map((formula) => formula.firstElementChild)
-              .filter((formula) => formula.getBoundingClientRect().right > box.right + 1);
+              .filter((e) => e.getBoundingClientRect().right > box.right + 1);
             return {{bottom: box.bottom, words: slide.innerText.length,
                      wide: wide.map((formula) => formula.textContent),
                      sizes: drawn.map((box) => [box.width, box.height, box.bottom])}};

@@ -87,6 +87,11 @@ def loaded(page):
 
 
 @cache
+def packed(path):
+    """A file of the site as it travels to the reader."""
+    return gzip.compress((SITE / path).read_bytes(), 6)
+
+
 def compressed(path):
     """The bytes of a file of the site on its way to the reader."""
-    return len(gzip.compress((SITE / path).read_bytes(), 6))
+    return len(packed(path))

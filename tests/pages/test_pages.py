@@ -264,7 +264,7 @@ def test_nothing_large_stands_before_a_page_s_first_word(name):
     weights = {path.as_posix(): compressed(path.as_posix()) for path in blocking}
     scripts = {path: weight for path, weight in weights.items() if path.endswith("js")}
     assert sum(scripts.values()) < 2_000, scripts
-    assert 50_000 < sum(weights.values()) < 130_000, weights
+    assert 30_000 < sum(weights.values()) < 60_000, weights
 
 
 # --- by keyboard --------------------------------------------------------------------

@@ -54,6 +54,16 @@ def test_a_figure_that_moves_stands_as_it_begins(page):
     assert '<div class="live">First</div>' in page.text
 
 
+def test_a_sheet_with_a_paper_of_its_own_keeps_it_from_the_book(page, tmp_path):
+    styles = "<style>@page { margin: 1mm } h2 { font-size: 1pt }</style>"
+    drawing = "<svg><defs><style>* { stroke-width: 1 }</style></defs></svg>"
+    path = tmp_path / "book" / "one.html"
+    html = HTML.replace('<h1 id="one">', f'{drawing}{styles}<h1 id="one">')
+    path.write_text(html, encoding="utf-8")
+    found = Page(tmp_path, page.name, page.numbers)
+    assert found.text == drawing + page.text
+
+
 EXERCISE = """<div class="exercise admonition" id="p3-ex-01-2">
 <p class="admonition-title"><span class="caption-number">Exercise 01.2 </span> Halves
 <span class="exercise-kind">check</span><a class="headerlink" href="#">#</a></p></div>

@@ -594,10 +594,14 @@ def test_slides_open_from_the_disk_and_go_on_by_keyboard(deck_page):
             const drawn = [...slide.querySelectorAll('svg[role=img]')]
               .map((svg) => svg.getBoundingClientRect())
               .filter((box) => box.width);
+            const wide = [...slide.querySelectorAll('mjx-container[display=true]')]
+              .map((formula) => formula.firstElementChild)
+              .filter((e) => e.getBoundingClientRect().right > box.right + 1);
             return {{bottom: box.bottom, words: slide.innerText.length,
+                     wide: wide.map((formula) => formula.textContent),
                      sizes: drawn.map((box) => [box.width, box.height, box.bottom])}};
         }}""")
-        assert slide["bottom"] <= 721 and slide["words"] > 5
+        assert slide["bottom"] <= 721 and slide["words"] > 5 and slide["wide"] == []
         for width, height, bottom in slide["sizes"]:
             assert width > 300 and height > 100 and bottom <= 721
         figures += len(slide["sizes"])

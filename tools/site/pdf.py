@@ -25,6 +25,8 @@ HOST = "http://book.invalid/"  # served from the folder, by this program
 HEAD = re.compile(r"<head>.*?</head>", re.DOTALL)
 ARTICLE = re.compile(r'<article class="bd-article"[^>]*>(.*)</article>', re.DOTALL)
 SCRIPT = re.compile(r"<script\b[^>]*>.*?</script>", re.DOTALL)
+# A sheet that is printed by itself sets a paper and letters that are not the book's.
+OWN_PAPER = re.compile(r"<style>(?:(?!</style>).)*@page.*?</style>", re.DOTALL)
 LIVE = re.compile(r'<script [^>]*live\.js"></script>')  # on paper nothing moves
 TITLE = re.compile(r"<title>(.*?) &#8212;", re.DOTALL)
 HEADING = re.compile(
@@ -57,7 +59,7 @@ class Page:
         self.html = html = (site / name).read_text(encoding="utf-8")
         self.name, self.number, self.numbers = name, numbers[name], numbers
         self.title = TITLE.search(html)[1]
-        text = SCRIPT.sub("", ARTICLE.search(html)[1])
+        text = OWN_PAPER.sub("", SCRIPT.sub("", ARTICLE.search(html)[1]))
         self.sections = [
             (f"p{self.number}-{name}", re.sub(r"<[^>]+>", "", heading))
             for name, heading in HEADING.findall(text)

@@ -20,6 +20,7 @@ from tools.site import (
     sphinx_reading,
     sphinx_search,
     sphinx_sliders,
+    sphinx_styles,
 )
 
 LONG_TEXT = re.compile(r"'(?:[^'\\]|\\.){60,}'|\"(?:[^\"\\]|\\.){60,}\"")
@@ -137,6 +138,7 @@ def setup(app):
         sphinx_anchors,
         sphinx_beside,
         sphinx_cards,
+        sphinx_styles,
     ):
         part.setup(app)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

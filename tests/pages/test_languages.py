@@ -1,4 +1,4 @@
-"""From language to language, and what a reader of Chinese finds: sections, sentences."""
+"""From language to language, and what readers of Chinese find: sections, sentences."""
 
 import re
 

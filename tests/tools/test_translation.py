@@ -383,7 +383,7 @@ def test_pages_of_a_copy_are_chinese_where_there_are_some():
     assert not link("07_training").count("zh_CN")
 
 
-# --- from language to language ----------------------------------------------------------
+# --- from language to language --------------------------------------------------------
 
 
 @every_language

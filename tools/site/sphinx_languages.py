@@ -20,8 +20,9 @@ from tools.notebooks import plain_markdown, translated
 from tools.site import translated_words
 
 GUIDE = (
-    '<p class="lost d-print-none"><a href="{}/blob/main/CONTRIBUTING.md#another-language">'
-    "Translate with us</a>: some pages are in English only, and the guide says how.</p>"
+    '<p class="lost d-print-none">'
+    '<a href="{}/blob/main/CONTRIBUTING.md#another-language">Translate with us</a>'
+    ": some pages are in English only, and the guide says how.</p>"
 )
 STATED = re.compile(r"about\s+(\d+)\s+minutes\s+to\s+read,\s+([\w. ]+?)\s+to\s+run")
 
@@ -50,7 +51,7 @@ def offer_languages(app, pagename, templatename, context, doctree):
 
 
 def switch(language, pagename, folder):
-    """To the page in a language; to its first page, and says so, where there is none."""
+    """To the page in a language, or to its first page where there is none."""
     there = has(language, pagename)
     return {
         "code": language.code.replace("_", "-"),

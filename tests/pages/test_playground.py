@@ -766,13 +766,15 @@ class Play:
         self[name].click()
         self.wait(says)
 
-    def wait(self, says, seconds=60):
+    def wait(self, says, seconds=60, done=True):
+        """For a sentence, and until the page is done with what it speaks of."""
         self.page.wait_for_function(
             "says => document.querySelector('#pg-status').innerText.match(says)",
             arg=says,
             timeout=1000 * seconds,
         )
-        self.page.wait_for_function(DONE, timeout=1000 * seconds)
+        if done:
+            self.page.wait_for_function(DONE, timeout=1000 * seconds)
 
     def choose(self, name):
         self["models"].get_by_label(name).check()
@@ -1153,7 +1155,8 @@ def test_a_prompt_that_is_too_long_is_cut_aloud(small):
     playing["prompt"].fill("é" * 1200)
     playing["start"].click()
     progress = playing["progress"]
-    playing.wait("of its 2400 bytes the first 2000 are read and the other 400 are not")
+    said = "of its 2400 bytes the first 2000 are read and the other 400 are not"
+    playing.wait(said, done=False)
     expect(progress).to_be_visible()
     playing.page.wait_for_function(f"{TOKENS} == 2000", timeout=60_000)
     expect(progress).to_be_hidden()

@@ -1,4 +1,5 @@
-// The search page: as one types, the sections whose title or text has every word.
+// The search page: as one types, the sections whose title or text has every word, or
+// most of what a question in Chinese is about, which is written without blanks.
 // search-data.js, which the site's build writes, calls bookSearch with all of them.
 
 {
@@ -10,32 +11,61 @@
     sections = all.map(([title, page, link, text]) => ({ title, page, link, text }));
   };
 
+  const HAN = /[\u3400-\u9fff]/;
+  const RUN = /[\u3400-\u9fff]+|[^\u3400-\u9fff]+/g;
+  const BORDER = /[\u3400-\u9fff](?=[^\u3400-\u9fff\s])|[^\u3400-\u9fff\s](?=[\u3400-\u9fff])/g;
+  const SMALL = /为什么|是什么|什么|怎么|怎样|如何|多少|哪些|一个|[的和与是了吗呢在]/;
+
   // A long word is also found in two: tokenshift, token shift and token-shift are one.
+  // Between Chinese and other letters a blank may stand, too.
   function pattern(word) {
-    const parts = [...word].map((letter) =>
+    const parts = [...word.replace(BORDER, "$& ")].map((letter) =>
       /[\s-]/.test(letter) ? "[\\s-]?" : letter.replace(/[\\^$.*+?()[\]{}|]/, "\\$&"),
     );
     return new RegExp(parts.join(parts.length > 7 ? "[\\s-]?" : ""), "i");
   }
 
-  const words = (query) => query.trim().split(/\s+/).filter(Boolean);
+  const words = (query) => query.split(/[\s，。、；：？！]+/).filter(Boolean);
+  const has = (word, { title, text }) => word.test(title) || word.test(text);
 
-  // Sections by how well they fit: whose title is meant, then who says it together.
-  function found(query) {
-    const each = words(query).map(pattern);
-    if (!each.length) return [];
-    const together = pattern(words(query).join(" "));
-    const score = ({ title, page, text }) => {
-      if (!each.every((word) => word.test(title) || word.test(text))) return 0;
+  // What a question is about: its Chinese is cut at small words, and what stands nowhere
+  // as a whole is looked for by its pairs of neighbouring characters.
+  function pieces(query) {
+    const stands = (part) => fitting([part], 0).found.length > 0;
+    const pairs = (part) => Array.from(part.slice(1), (next, at) => part[at] + next);
+    return words(query)
+      .flatMap((word) => word.match(RUN).flatMap((run) => run.split(SMALL)))
+      .filter(Boolean)
+      .flatMap((part) =>
+        part.length > 1 && HAN.test(part) && !stands(part) ? pairs(part) : part);
+  }
+
+  // Sections that have more than a share of these words, by how well they fit: who has
+  // most of them, whose title is meant, then who says it together.
+  function fitting(all, share) {
+    const each = all.map(pattern);
+    const together = pattern(all.join(" "));
+    const score = (section) => {
+      const { title, page, text } = section;
+      const there = each.filter((word) => has(word, section)).length / each.length;
+      if (there <= share) return 0;
       const named = each.filter((word) => word.test(title)).length / each.length;
       const whole = title.replace(together, "").trim() === "" ? 8 : 0;
-      return 1 + whole + 4 * named + 2 * together.test(text) + (title !== page);
+      return 16 * there + whole + 4 * named + 2 * together.test(text) + (title !== page);
     };
-    return sections
+    const found = sections
       .map((section) => [score(section), section])
       .filter(([points]) => points)
       .sort(([a], [b]) => b - a)
       .map(([, section]) => section);
+    return { each, found };
+  }
+
+  // Every word; or, where that is nowhere and Chinese was asked, most of its pieces.
+  function search(query) {
+    const every = fitting(words(query), 0.99);
+    if (every.found.length || !HAN.test(query)) return every;
+    return fitting(pieces(query), 0.5);
   }
 
   function add(parent, kind, properties) {
@@ -66,17 +96,21 @@
     return `${from ? "… " : ""}${text.slice(from, to)}${to < text.length ? " …" : ""}`;
   }
 
+  // How many there are, each time a whole sentence: translators get no fragments.
+  function number(count) {
+    if (!count) return "Nothing. Fewer words, or shorter ones, find more.";
+    if (count === 1) return "1 section";
+    if (count <= MOST) return `${count} sections`;
+    return `${count} sections; the first ${MOST} are listed`;
+  }
+
   function show(query, root) {
-    const all = found(query);
-    const each = words(query).map(pattern);
+    const { each, found } = search(query);
     root.replaceChildren();
-    if (!each.length) return;
-    const number = `${all.length} ${all.length === 1 ? "section" : "sections"}`;
-    const shown = all.length > MOST ? `; the first ${MOST} are listed` : "";
-    const none = "Nothing. Fewer words, or shorter ones, find more.";
-    add(root, "p", { role: "status", textContent: all.length ? number + shown : none });
+    if (!words(query).length) return;
+    add(root, "p", { role: "status", textContent: number(found.length) });
     const list = add(root, "ol", { className: "found" });
-    for (const { title, page, link, text } of all.slice(0, MOST)) {
+    for (const { title, page, link, text } of found.slice(0, MOST)) {
       const item = add(list, "li");
       marked(add(item, "a", { href: link }), title, each);
       if (title !== page) add(item, "span", { className: "found-in", textContent: page });

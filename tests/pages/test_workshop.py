@@ -25,6 +25,7 @@ from tools.contents import ROOT, chapters
 from tools.notebooks import plain_markdown
 from tools.notebooks.copies import FOLDED, without_solutions
 from tools.notebooks.plain_markdown import cells
+from tools.notebooks.translated import published
 from tools.workshop import downloads, participant, slides
 
 LABEL = re.compile(r"^:label: ex-(\d\d)-(\d)$", re.MULTILINE)
@@ -524,6 +525,8 @@ def shows(cell, kind):
 
 # In a browser.
 
+CHEAT_SHEET = "book/workshop/cheat_sheet"
+IN_LANGUAGES = ["", *(f"{each.code}/" for each in published() if each.has(CHEAT_SHEET))]
 PAPER_WIDTH = 711  # pixels: 210 mm without two margins of 11 mm
 CUT_OFF = """[...document.querySelectorAll('.bd-article :is(div.math, pre, table)')]
     .filter((e) => e.scrollWidth > e.clientWidth + 1).map((e) => e.textContent)"""
@@ -531,10 +534,11 @@ CUT_OFF = """[...document.querySelectorAll('.bd-article :is(div.math, pre, table
 
 @pytest.mark.browser
 @pytest.mark.parametrize("paper", ["A4", "Letter"])
-def test_the_cheat_sheet_is_one_page(browser, address, paper):
+@pytest.mark.parametrize("folder", IN_LANGUAGES)
+def test_the_cheat_sheet_is_one_page(browser, address, folder, paper):
     page = browser.new_page()
     page.set_default_timeout(120_000)
-    page.goto(f"{address}/book/workshop/cheat_sheet.html")
+    page.goto(f"{address}/{folder}{CHEAT_SHEET}.html")
     page.wait_for_function("document.querySelector('mjx-container')")
     page.wait_for_load_state("networkidle")
     pdf = page.pdf(format=paper)

@@ -314,6 +314,25 @@ def test_the_folders_hold_nothing_but_catalogues():
     assert {path.suffix for path in files} <= {".po", ".yml", ".csv"}
 
 
+def test_scripts_say_whole_sentences():
+    """Fragments can't be translated: each is put together in the order of English."""
+    for path in translated_words.scripts():
+        assert translated_words.fragments(path.read_text("utf-8")) == [], path.name
+
+
+def test_a_fragment_is_noticed():
+    plural = '`${all.length} ${all.length === 1 ? "section" : "sections"}`'
+    assert translated_words.fragments(plural) == ["section", "sections"]
+    assert translated_words.fragments("x + `; the first ${MOST} stand here`") != []
+    assert translated_words.fragments('`${ago} token${ago > 1 ? "s" : ""} ago`') == []
+    assert translated_words.fragments("`${count} sections, ${MOST} listed`") == []
+
+
+def test_a_text_is_found_behind_templates_in_templates():
+    script = "f(`${g({ a: b })}${c ? `<i>${d}</i>` : ''}`, `${name(e)}, said`)"
+    assert translated_words.texts_of_script(script) == ["${name(e)}, said"]
+
+
 def test_scripts_change_in_their_texts_alone():
     for path in translated_words.scripts():
         english = path.read_text("utf-8")
@@ -364,13 +383,18 @@ def test_pages_of_a_copy_are_chinese_where_there_are_some():
     assert not link("07_training").count("zh_CN")
 
 
-# --- search, and from language to language --------------------------------------------
+# --- from language to language --------------------------------------------------------
 
 
-def test_chinese_is_found_by_pairs_of_characters():
-    words = sphinx_languages.Pairs({}).split("半衰期 half-life 是 3")
-    assert {"半衰", "衰期", "期", "half", "life", "是", "3"} <= set(words)
-    assert "期half" not in words
+@every_language
+def test_a_switch_to_a_page_that_a_language_lacks_says_so(language):
+    there = sphinx_languages.switch(language, "book/index", "../zh_CN/")
+    assert (there["name"], there["missing"]) == (language.name, "")
+    page = "book/of_another_language"
+    elsewhere = sphinx_languages.switch(language, page, "../zh_CN/")
+    assert elsewhere["link"] == "../zh_CN/book/index.html"
+    assert elsewhere["name"] == language.first_page != language.name
+    assert elsewhere["missing"] == language.missing != ""
 
 
 def test_search_engines_are_told_of_the_other_languages():

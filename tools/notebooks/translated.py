@@ -39,6 +39,8 @@ class Language:
     english: (
         str  # what is written behind a link to a page that there is in English only
     )
+    first_page: str  # where the switch on a page that it lacks leads
+    missing: str  # and why
     pages: tuple[str, ...]
     kept: tuple[dict, ...]  # outputs that stay: {page, cell: a line of its code, why}
 

@@ -1,17 +1,15 @@
 """A Sphinx extension: every page leads to itself in the book's other languages.
 
 And for the pages of another language: headings keep the ids of the English ones, so
-that a link to a place is good in both; the search finds Chinese, which has no blanks
-between its words; what the theme and this site's own programs write is translated; and
-the map of the book shows the pages that there are in English only, too.
+that a link to a place is good in both; what the theme and this site's own programs
+write is translated; the first page leads to the translators' guide; and the map of the
+book shows the pages that there are in English only, too.
 """
 
 import re
-from itertools import pairwise
 from pathlib import Path
 
 from docutils import nodes
-from sphinx.search.zh import SearchChinese
 
 from rwkv_book.language import outputs
 from rwkv_book.language.catalogue import Catalogue
@@ -21,6 +19,11 @@ from tools.contents import ROOT
 from tools.notebooks import plain_markdown, translated
 from tools.site import translated_words
 
+GUIDE = (
+    '<p class="lost d-print-none">'
+    '<a href="{}/blob/main/CONTRIBUTING.md#another-language">Translate with us</a>'
+    ": some pages are in English only, and the guide says how.</p>"
+)
 STATED = re.compile(r"about\s+(\d+)\s+minutes\s+to\s+read,\s+([\w. ]+?)\s+to\s+run")
 
 
@@ -36,24 +39,36 @@ def offer_languages(app, pagename, templatename, context, doctree):
     up = context.get("pathto", lambda *_: "")("", 1)
     suffix = "" if up.endswith("/") or not up else "/"
     root = up + suffix + ("" if is_english(app) else "../")
-    offered = [("en", "English", "", True)] if not is_english(app) else []
+    offered = []
+    if not is_english(app):
+        link = f"{root}{pagename}.html"
+        offered = [{"code": "en", "name": "English", "missing": "", "link": link}]
     for each in translated.published():
         if each.code != app.config.language:
-            offered.append((each.code, each.name, f"{each.code}/", has(each, pagename)))
-    context["languages"] = [
-        {
-            "code": code.replace("_", "-"),
-            "name": name,
-            "there": there,
-            "link": f"{root}{folder}{pagename if there else 'book/index'}.html",
-        }
-        for code, name, folder, there in offered
-    ]
+            offered.append(switch(each, pagename, f"{root}{each.code}/"))
+    context["languages"] = offered
     context["metatags"] = context.get("metatags", "") + alternates(pagename)
+
+
+def switch(language, pagename, folder):
+    """To the page in a language, or to its first page where there is none."""
+    there = has(language, pagename)
+    return {
+        "code": language.code.replace("_", "-"),
+        "name": language.name if there else language.first_page,
+        "missing": "" if there else language.missing,
+        "link": f"{folder}{pagename if there else 'book/index'}.html",
+    }
 
 
 def has(language, pagename):
     return language.has(pagename) or pagename == "search"
+
+
+def invite(app, pagename, templatename, context, doctree):
+    """Under the first page of a translation: where it says how to go on with it."""
+    if pagename == "book/index" and not is_english(app):
+        context["body"] += GUIDE.format(app.config.html_theme_options["repository_url"])
 
 
 def alternates(pagename):
@@ -167,44 +182,11 @@ def translate_words(app, error):
         path.write_text(f"{head}</head>{outputs.html(body, say)}", "utf-8")
 
 
-# --- search --------------------------------------------------------------------------
-
-
-class Pairs(SearchChinese):
-    """Chinese by pairs of neighbouring characters; all else word by word.
-
-    A phrase is found where all its pairs are, without a dictionary of words.
-    """
-
-    latin = re.compile(r"[A-Za-z0-9_]+")
-    chinese = re.compile(r"[\u3400-\u9fff]+")
-    js_splitter_code = r"""
-function splitQuery(query) {
-  const words = query.match(/[A-Za-z0-9_]+/g) ?? [];
-  for (const run of query.match(/[\u3400-\u9fff]+/g) ?? []) {
-    if (run.length === 1) words.push(run);
-    for (let at = 0; at + 1 < run.length; at += 1) words.push(run.slice(at, at + 2));
-  }
-  return words;
-}
-"""
-
-    def split(self, text):
-        words = self.latin.findall(text)
-        self.latin_terms.extend(words)
-        for run in self.chinese.findall(text):
-            words += [*run, *map("".join, pairwise(run))]
-        return words
-
-    def word_filter(self, word):
-        return len(word) > 1 or bool(self.chinese.match(word))
-
-
 def setup(app):
-    app.add_search_language(Pairs)
     app.connect("doctree-read", keep_ids, priority=400)
     app.connect("doctree-read", keep_facts, priority=600)
     # Before the theme, at 500, looks which of its parts are empty.
     app.connect("html-page-context", offer_languages, priority=450)
+    app.connect("html-page-context", invite)
     app.connect("build-finished", translate_words, priority=900)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -14,8 +14,19 @@ from tools.contents import BOOK, ROOT
 from tools.notebooks import plain_markdown, translated
 
 STATIC = BOOK / "_static"
-HOLE = r"\$\{(?:[^{}`]|`[^`]*`)*\}"
-LITERAL = rf'(?:"(?:[^"\\\n]|\\.)*"|`(?:[^`\\$]|\\.|\$(?!\{{)|{HOLE})*`)'
+
+
+def hole(template):
+    """${...}, in which braces may stand, and templates."""
+    return rf"\$\{{(?:[^{{}}`]|\{{[^{{}}`]*\}}|{template})*\}}"
+
+
+def template(inside):
+    return rf"`(?:[^`\\$]|\\.|\$(?!\{{)|{inside})*`"
+
+
+HOLE = hole(template(hole("`[^`$]*`")))
+LITERAL = rf'(?:"(?:[^"\\\n]|\\.)*"|{template(HOLE)})'
 TEXT = re.compile(rf"{LITERAL}(?:\s*\+\s*{LITERAL})*")
 PIECE = re.compile(LITERAL)
 QUESTION = re.compile(r"(?s)^# .+?\n+\*\*(.+?\?)\*\*")
@@ -23,9 +34,12 @@ COMMENT = re.compile(r"(?m)^\s*//.*$|//(?= ).*$")
 FIELD = re.compile(HOLE)
 BETWEEN_TAGS = re.compile(r"(?<=>)[^<>`]+(?=<)")
 SENTENCE = re.compile(r"[ …“(]*[A-Za-z0-9][^#=\[\]<>]* [^#=\[\]<>]*")
-STYLE = re.compile(r"rgba|^[a-z]{2}[a-z-]*: x|px$|^article |^div\.")
+STYLE = re.compile(r"rgba|^[a-z]{2}[a-z-]*: x|^width: |px$|^article |^div\.")
 # One word that people read stands behind one of these; other words are names.
 SHOWN = re.compile(r"(?:\bname: |Content: |\|\| |\? | : )$")
+# Words that are put into a text as they are computed, or joined to its end.
+CHOSEN = re.compile(r'(?:\?|:|\?\?|\|\|) (?:"([^"]*)"|`([^`]*)`)')
+JOINED = re.compile(r"[;,.:] .*[A-Za-z]{2}")
 COMPARED = {"each key", "range", "text", "math", "tooltip", "module"}
 # What the theme and the site's own programs write on pages.
 AROUND = (
@@ -41,6 +55,8 @@ AROUND = (
     "2 sliders",
     "I got lost here",
     ": say where, and the page gets clearer.",
+    "Translate with us",
+    ": some pages are in English only, and the guide says how.",
     "Map of the book",
     "Exercise 04.1",
     "Solution",
@@ -149,6 +165,23 @@ def texts_of_script(script: str) -> list[str]:
         found += (piece for piece in pieces if is_text(piece.strip(), before))
     found += (m[2] for m in outputs.SPOKEN.finditer(script) if is_text(m[2]))
     return [catalogue.squeezed(text) for text in found]
+
+
+def fragments(script: str) -> list[str]:
+    """Words that no translator is shown, or only without their sentence.
+
+    They stand inside ${...}, as "s" : "" does, or are joined to a sentence: each is to
+    be a whole sentence of its own. An English plural's s alone may stay.
+    """
+    script = COMMENT.sub("", script)
+    found = []
+    for match in TEXT.finditer(script):
+        for inside in FIELD.findall(match[0]):
+            chosen = ("".join(words) for words in CHOSEN.findall(inside))
+            found += (words for words in chosen if outputs.has_words(words))
+        if JOINED.match(FIELD.sub("x", said_in(match))):
+            found.append(said_in(match))
+    return found
 
 
 def script_in(script: str, code: str) -> str:

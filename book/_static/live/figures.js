@@ -291,9 +291,10 @@ export function planted({ said, time }, { names, later, gains, header, words, co
       `background: ${colour}"></span></td>`
     );
   };
+  const named = (name, n) => (n === said ? `${escape(name)}, said` : escape(name));
   const rows = names.map(
     (name, n) =>
-      `<tr><th scope="row">${escape(name)}${n === said ? ", said" : ""}</th>` +
+      `<tr><th scope="row">${named(name, n)}</th>` +
       `${bar(found[n], colours[n === said ? 0 : 1])}<td>${times(found[n])}</td></tr>`,
   );
   return (

@@ -24,6 +24,7 @@ const LIKELIEST = 12;
 const SHORT = 50; // tokens that are read before anybody would look at a bar
 const END_OF_TEXT = 0;
 
+const playground = document.getElementById("playground");
 const element = (id) => document.getElementById(`pg-${id}`);
 const percent = (share) =>
   share < 1e-4 ? "< 0.01 %" : `${(100 * share).toFixed(share < 0.01 ? 2 : 1)} %`;
@@ -183,6 +184,7 @@ function command(action, prepare = begin) {
     const turn = ++here.turn;
     const wasRunning = here.running;
     Object.assign(here, { busy: true, running: false });
+    playground.dataset.busy = true;
     try {
       if (!(await prepare(turn))) return;
       await action(turn, wasRunning);
@@ -340,7 +342,7 @@ function draw() {
   element("top-p-is").value = (+element("top-p").value).toFixed(2);
   const nodes = path(branch().node);
   const { recorded: isRecorded = false, unread = false } = branch();
-  document.getElementById("playground").dataset.tokens = unread ? 0 : nodes.length;
+  Object.assign(playground.dataset, { tokens: unread ? 0 : nodes.length, busy: here.busy });
   if (!nodes.length) return;
   const at = here.looked !== null;
   element("rewind").textContent = at ? "Rewind to here" : "Rewind";
@@ -718,7 +720,7 @@ new MutationObserver(drawSoon).observe(document.documentElement, {
 });
 
 element("absent").remove();
-document.getElementById("playground").hidden = false;
+playground.hidden = false;
 if (!begun()) {
   say("A recorded text: no model has been fetched yet. Run writes it anew, here.");
 }

@@ -59,7 +59,7 @@ class Pieces:
         return rows
 
     def tune(self, arm, rates, loss, most=None):
-        """Rows at rising learning rates; the best has one that isn't better on each side.
+        """Rows at rising learning rates; on each side of the best is one no better.
 
         Where the best is the first or the last of `rates`, more are tried beyond it; up
         to `most` in all, since an arm that learns nothing has no best.

@@ -13,6 +13,7 @@ from pathlib import Path
 import torch
 
 from rwkv_book.compiled.roofline import one_time
+from rwkv_book.folders import write_text
 
 ROOT = Path(__file__).parent.parent
 
@@ -83,11 +84,11 @@ def record(question, device, rows, **context):
         **context,
         "rows": rows,
     }
-    folder = Path(__file__).parent / "results"
+    folder = ROOT / "benchmarks" / "results"
     folder.mkdir(exist_ok=True)
     slug = re.sub(r"\W+", "-", name.lower()).strip("-")
     path = folder / f"{question}-{slug}.json"
-    path.write_text(json.dumps(content, indent=1) + "\n")
+    write_text(path, json.dumps(content, indent=1) + "\n")
     print(f"recorded in {path.relative_to(ROOT)}")
 
 

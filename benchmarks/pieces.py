@@ -59,7 +59,7 @@ class Pieces:
         return rows
 
     def tune(self, arm, rates, loss, most=None):
-        """Rows at rising learning rates; the best has a worse one on each side of it.
+        """Rows at rising learning rates; on each side of the best is one no better.
 
         Where the best is the first or the last of `rates`, more are tried beyond it; up
         to `most` in all, since an arm that learns nothing has no best.
@@ -77,7 +77,7 @@ class Pieces:
 
 def marked(rows, loss):
     """Rows of one arm, each with whether its learning rate is the `best`, and whether
-    worse ones were tried on both sides of that, which makes it `interior`."""
+    others, none better, were tried on both sides of that, which makes it `interior`."""
     tried = {
         row["learning_rate"]: row[loss] for row in rows if row["seed"] == TUNING_SEED
     }

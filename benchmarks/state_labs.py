@@ -6,9 +6,10 @@ The networks of `rwkv_book.labs.bench` learn the tasks of `rwkv_book.labs.tasks`
 parameters equal within 5 %, the same texts in the same order for seeds of one number,
 one optimizer and schedule, a fixed number of steps. Each network gets, for each task,
 the learning rate with which it does best for seed 0 on texts of the sizes of training;
-while that is the lowest or the highest of those tried, more are tried, up to four in
-all: where every rate does nothing but guess, none is best, and the row says so. Then it
-is trained with other seeds, and all are tested at sizes far beyond those of training.
+while that is the lowest or the highest of those tried, more are tried beyond it, up to
+six in all; where the best is at the edge even so, the row says that it isn't interior.
+Then it is trained with other seeds, and all are tested at sizes beyond those of
+training, where a task has them two to sixteen times as large.
 One seed of what may only need time is trained for longer, beside the comparison.
 
 Every run is a line of a file in runs/, so that a command that was interrupted goes on
@@ -17,7 +18,7 @@ tokens a second each network reads in training, measured in turns.
 
     tiny   about two minutes: one seed, one rate, few steps; the order shows, and
            nothing is recorded
-    cpu    under two hours of one core, about ten minutes a task
+    cpu    about two hours of one core, a quarter of one a task at the most
 
 With --ship the networks that the chapter asks are put into the book.
 """
@@ -32,12 +33,13 @@ import pieces
 import torch
 
 from rwkv_book.family.fused import table_fused
+from rwkv_book.folders import whole
 from rwkv_book.labs import bench
 from rwkv_book.labs.tasks import BATCH_TOKENS, TEST_SEED, TESTED_TEXTS, tasks
 from rwkv_book.rwkv4.fused import wkv_fused
 
 RATES = (3e-3, 9e-3)
-MOST_RATES = 4
+MOST_RATES = 6
 SEEDS = 3
 LONGER = {  # times the steps, for what may only need time
     ("overwriting", "attention"): 4,
@@ -70,7 +72,8 @@ def row(job):
         job["name"], task, job["learning_rate"], job["seed"], job["steps"], **FORMS
     )
     FOLDER.mkdir(parents=True, exist_ok=True)
-    torch.save(network.state_dict(), weights_of(job))
+    with whole(weights_of(job)) as part:
+        torch.save(network.state_dict(), part)
     return found
 
 
@@ -82,7 +85,7 @@ def made_pieces():
     """The file of finished runs: a changed test or batch begins a new one."""
     settings = {
         "batch_tokens": BATCH_TOKENS,
-        "test": [TEST_SEED, TESTED_TEXTS],
+        "test": [TEST_SEED, TESTED_TEXTS, [task.tested for task in tasks().values()]],
         "network": [bench.WIDTH, bench.HEAD_SIZE, bench.HIDDEN, bench.RANK],
     }
     return pieces.Pieces("state-labs", settings, row)

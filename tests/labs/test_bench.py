@@ -1,6 +1,7 @@
 """The networks of the bench: one size, one switch, the same run again, files; and the
 command that records them, with what it has recorded and shipped."""
 
+import errno
 import json
 from dataclasses import replace
 from itertools import pairwise
@@ -9,7 +10,7 @@ import pytest
 import state_labs
 import torch
 
-from rwkv_book import checkpoint, results
+from rwkv_book import checkpoint, folders, results
 from rwkv_book.family.equation import table_chunked, table_recurrent
 from rwkv_book.labs import bench
 from rwkv_book.labs.tasks import NOTHING, tasks
@@ -238,6 +239,41 @@ def test_a_run_is_kept_goes_on_and_is_shipped(small_bench, monkeypatch, capsys):
     state_labs.ship(rows)
     known = checkpoint.metadata(small_bench / "RWKV-7 twice.st")
     assert json.loads(known["run"])["steps"] == SMALL.steps
+
+
+def test_weights_are_kept_whole_or_not_at_all(small_bench, monkeypatch):
+    """Half a file would be read, and believed, when the command goes on."""
+
+    def interrupted(weights, path):
+        path.write_bytes(b"half")
+        raise KeyboardInterrupt
+
+    made = state_labs.made_pieces()
+    job = {"task": "parity", "name": "LSTM", "steps": 2, "learning_rate": 1e-2}
+    monkeypatch.setattr(torch, "save", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        made.row({**job, "seed": 0})
+    assert list(state_labs.FOLDER.iterdir()) == []
+    assert not made.path.exists()
+
+
+def test_a_record_is_written_whole_or_not_at_all(tmp_path, monkeypatch):
+    monkeypatch.setattr(state_labs.measure, "ROOT", tmp_path)
+    folder = tmp_path / "benchmarks" / "results"
+    folder.mkdir(parents=True)
+    state_labs.measure.record("which", "cpu", [{"loss": 1.0}])
+    (path,) = folder.iterdir()
+    assert json.loads(path.read_text())["rows"] == [{"loss": 1.0}]
+    monkeypatch.setattr(folders.Path, "write_text", full_disk)
+    with pytest.raises(OSError, match="no space left"):
+        state_labs.measure.record("which", "cpu", [{"loss": 2.0}])
+    assert list(folder.iterdir()) == [path]
+    assert json.loads(path.read_bytes())["rows"] == [{"loss": 1.0}]
+
+
+def full_disk(path, text, encoding=None):
+    path.write_bytes(text[:9].encode())
+    raise OSError(errno.ENOSPC, "No space left on device")
 
 
 def test_speed_counts_all_tokens_of_all_steps(monkeypatch):

@@ -252,7 +252,7 @@ def tasks():
                 tokens=lambda digits: 2 * digits + 1,
                 chance=lambda digits: (1 + digits / 10) / (digits + 1),
                 trained=(2, 4, 6, 8, 10, 12),
-                tested=(2, 4, 8, 12, 16, 24),
+                tested=(2, 4, 8, 12, 16, 24, 48),
                 steps=600,
             ),
             tracking("modulo-3", ((0, 1, 2), (1, 2, 0), (2, 0, 1)), steps=600),

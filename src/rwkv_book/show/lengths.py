@@ -39,7 +39,7 @@ def by_length(shares, sizes, chance, trained, title, alt, x):
     for axes, (group, names) in zip(figure.axes, GROUPS.items(), strict=True):
         with matplotlib.rc_context(STYLE):
             axes.set_xscale("log", base=2)
-            axes.set_xticks(sizes, [str(size) for size in sizes])
+            axes.set_xticks(sizes, [str(size) for size in sizes], fontsize=8)
             axes.minorticks_off()
         axes.set_ylim(-0.03, 1.05)
         axes.axvspan(sizes[0], max(trained), color=PALETTE["other"], alpha=0.12, lw=0)

@@ -341,6 +341,15 @@ def test_scripts_change_in_their_texts_alone():
         assert frame.sub("", english).split() == frame.sub("", chinese).split()
 
 
+def test_labels_that_a_style_writes_are_translated():
+    english = (translated_words.STATIC / "book.css").read_text("utf-8")
+    chinese = translated_words.style_in(english, "zh_CN")
+    labels = re.findall(r'content: "([^"]+)"', chinese)
+    assert "搜索" in labels and not any(re.search("[A-Za-z]", each) for each in labels)
+    content = re.compile('content: "[^"]*"')
+    assert content.sub("", english) == content.sub("", chinese)
+
+
 # --- the copies to run ----------------------------------------------------------------
 
 

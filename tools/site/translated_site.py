@@ -105,7 +105,7 @@ def write_sources(language, folder):
 
 
 def write_static(language, folder):
-    """The scripts and elements of pages, which speak the language."""
+    """The scripts, styles and elements of pages, which speak the language."""
     shutil.copytree(BOOK / "_static", folder)
     for path in folder.rglob("*"):
         if path.suffix not in (".js", ".html", ".css"):
@@ -113,6 +113,8 @@ def write_static(language, folder):
         text = path.read_text("utf-8")
         if path.suffix == ".js" and path.name != "first.js":
             text = translated_words.script_in(text, language.code)
+        if path.suffix == ".css":
+            text = translated_words.style_in(text, language.code)
         if path.suffix == ".html":
             text = translated_words.element_in(text, language.code)
         for old, new in UP:

@@ -40,6 +40,7 @@ SHOWN = re.compile(r"(?:\bname: |Content: |\|\| |\? | : )$")
 # Words that are put into a text as they are computed, or joined to its end.
 CHOSEN = re.compile(r'(?:\?|:|\?\?|\|\|) (?:"([^"]*)"|`([^`]*)`)')
 JOINED = re.compile(r"[;,.:] .*[A-Za-z]{2}")
+LABEL = re.compile(r'(?<=content: ")[A-Za-z][^"]*')  # which a style writes on a page
 COMPARED = {"each key", "range", "text", "math", "tooltip", "module"}
 # What the theme and the site's own programs write on pages.
 AROUND = (
@@ -109,6 +110,8 @@ def texts(code: str) -> list[str]:
     found |= dict.fromkeys(AROUND)
     for path in scripts():
         found |= dict.fromkeys(texts_of_script(path.read_text("utf-8")))
+    for path in styles():
+        found |= dict.fromkeys(LABEL.findall(path.read_text("utf-8")))
     for path in elements():
         outputs.html(
             path.read_text("utf-8"),
@@ -135,6 +138,10 @@ def title_and_question(page: Path):
 def scripts() -> list[Path]:
     left_out = ("first.js",)
     return [path for path in sorted(STATIC.rglob("*.js")) if path.name not in left_out]
+
+
+def styles() -> list[Path]:
+    return sorted(STATIC.rglob("*.css"))
 
 
 def elements() -> list[Path]:
@@ -207,6 +214,12 @@ def script_in(script: str, code: str) -> str:
         return f'{match[1]}="{known.get(match[2], match[2])}"'
 
     return outputs.SPOKEN.sub(labelled, TEXT.sub(exchanged, script))
+
+
+def style_in(css: str, code: str) -> str:
+    """Styles whose labels are those of a language."""
+    say = translated.prose_of("site", code).say
+    return LABEL.sub(lambda label: say(label[0]), css)
 
 
 def element_in(text: str, code: str) -> str:

@@ -41,6 +41,8 @@ class Hub(BaseHTTPRequestHandler):
 
     def do_GET(self):
         hub = self.server
+        if self.path == "/api/agent-harnesses":  # the library asks for it once a day
+            return self.answer(404, b"not here")
         hub.asked.append(f"{self.command} {self.path}")
         if hub.broken == "404":
             return self.answer(404, b"no such repository")

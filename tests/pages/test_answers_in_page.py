@@ -106,7 +106,9 @@ def test_a_chinese_page_has_it_in_chinese(visit):
 def test_the_first_page_counts_what_is_solved_and_leads_back(chapter, visit):
     answer(chapter, "7")
     chapter.locator("article h2").nth(3).evaluate("(head) => head.scrollIntoView()")
-    chapter.wait_for_function("localStorage['rwkv-book-progress'].includes('stop')")
+    chapter.wait_for_function(
+        "JSON.parse(localStorage['rwkv-book-progress']).stop?.section === 4"
+    )
     first = visit(FIRST, WIDTHS["desktop"])
     link = first.locator(".book-progress a")
     assert link.inner_text() == "Continue with section 4 of chapter 4"

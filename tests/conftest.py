@@ -1,12 +1,17 @@
 """One thread a worker, and a loud last word where the browser check did not run."""
 
 import gc
+import signal
 
 import torch
 
 # The tensors of tests are small and `make test` runs a worker a core: threads that wait
 # for each other's turn cost more than they compute.
 torch.set_num_threads(1)
+
+# A shell that starts `make test &` lets it ignore Ctrl-C, and so would the processes
+# that some tests interrupt.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_finish():

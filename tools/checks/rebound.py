@@ -7,6 +7,7 @@ been given another value meanwhile, by a later cell that wanted the name.
 `python -m tools.checks.rebound` lists what is found in the book.
 """
 
+import dis
 import re
 import symtable
 import sys
@@ -49,7 +50,8 @@ def cells_of(path: Path) -> list[Cell]:
 
 def read(source: str) -> Cell:
     lines = [re.sub(r"^(\s*)[%!].*", r"\1pass", line) for line in source.split("\n")]
-    table = symtable.symtable("\n".join(lines), "cell", "exec")
+    python = "\n".join(lines)
+    table = symtable.symtable(python, "cell", "exec")
     symbols = table.get_symbols()
     functions, reads = {}, {each.get_name() for each in symbols if each.is_referenced()}
     for child in table.get_children():
@@ -57,8 +59,22 @@ def read(source: str) -> Cell:
             functions[child.get_name()] = globals_of(child)
         else:  # a comprehension or a lambda
             reads |= globals_of(child)
-    binds = {s.get_name() for s in symbols if s.is_assigned() or s.is_imported()}
-    return Cell(binds, reads, functions)
+    return Cell(bound(compile(python, "cell", "exec")), reads, functions)
+
+
+def bound(code) -> set:
+    """The globals that a cell's code gives a value, not its comprehensions' variables.
+
+    The table of symbols can't tell: from Python 3.12 on, a comprehension is a part of
+    the code around it.
+    """
+    stores = {"STORE_NAME"} if code.co_name == "<module>" else set()
+    stores.add("STORE_GLOBAL")
+    found = {
+        each.argval for each in dis.get_instructions(code) if each.opname in stores
+    }
+    inner = (each for each in code.co_consts if hasattr(each, "co_code"))
+    return found.union(*map(bound, inner))
 
 
 def globals_of(table) -> set:

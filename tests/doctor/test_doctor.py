@@ -59,6 +59,7 @@ def test_a_healthy_machine_is_ok_throughout():
     [
         ({"python": (3, 10, 1)}, "problem", "Python", "Install Python 3.11"),
         ({"python": (3, 13, 0)}, "ok", "Python", ""),
+        ({"python": (3, 14, 0)}, "note", "Python", "was run on 3.11 to 3.13"),
         ({"memory_mib": 600}, "problem", "memory", "close programs"),
         ({"memory_mib": 1500}, "note", "memory", "One notebook at a time"),
         ({"memory_mib": None}, "note", "memory", "takes up to 900 MiB"),

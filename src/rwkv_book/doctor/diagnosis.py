@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from rwkv_book.doctor.facts import NATS, OLDEST_PYTHON, WRITES
+from rwkv_book.doctor.facts import NATS, NEWEST_PYTHON, OLDEST_PYTHON, WRITES
 
 NEEDED_MIB = 900  # a little more than the notebook that takes the most memory
 COMFORTABLE_MIB = 2000  # two notebooks, a browser and JupyterLab
@@ -42,6 +42,9 @@ def of_python(facts):
     if facts.python[:2] < OLDEST_PYTHON:
         advice = "Install Python 3.11 or newer, and begin with a new environment."
         yield Finding("problem", "Python", found, advice)
+    elif facts.python[:2] > NEWEST_PYTHON:
+        advice = "The book was run on 3.11 to 3.13. If something fails, take one of them."
+        yield Finding("note", "Python", found, advice)
     else:
         yield ok("Python", found)
 

@@ -1,4 +1,4 @@
-"""What the doctor asks the machine, in some seconds; nothing is fetched.
+"""What the doctor asks the machine, in a few seconds; nothing is fetched.
 
 PyTorch is tried in a process of its own, so that one that is broken takes nothing down
 with it. On a Python that is too old only what the machine itself says is asked: the
@@ -23,6 +23,7 @@ from pathlib import Path
 from rwkv_book import folders
 
 OLDEST_PYTHON = (3, 11)
+NEWEST_PYTHON = (3, 13)  # on which everything has been run
 JUPYTER = ("ipykernel", "jupyterlab")  # extras that opening a notebook takes
 CHROMIUM = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 PROMPT = "ROMEO.\n"
@@ -80,7 +81,7 @@ class Facts:
 
 
 def gather():
-    """The Facts of this machine, in some seconds; nothing is fetched."""
+    """The Facts of this machine, in a few seconds; nothing is fetched."""
     known = {**of_the_machine(), **try_cache()}
     if sys.version_info >= OLDEST_PYTHON:
         with ThreadPoolExecutor() as pool:

@@ -33,7 +33,7 @@ pose(
         },
         hint="Each layer has C / N tables of N by N, at two bytes a number.",
         praise="{answer:,.0f} bytes of numbers: that is the size of the files for 0.1B "
-        "that people exchange, but for some hundred bytes of names.",
+        "that people exchange, except for a few hundred bytes of names.",
     ),
 )
 

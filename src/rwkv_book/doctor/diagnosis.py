@@ -43,7 +43,9 @@ def of_python(facts):
         advice = "Install Python 3.11 or newer, and begin with a new environment."
         yield Finding("problem", "Python", found, advice)
     elif facts.python[:2] > NEWEST_PYTHON:
-        advice = "The book was run on 3.11 to 3.13. If something fails, take one of them."
+        advice = (
+            "The book was run on 3.11 to 3.13. If something fails, take one of them."
+        )
         yield Finding("note", "Python", found, advice)
     else:
         yield ok("Python", found)

@@ -2,6 +2,7 @@
 
     python benchmarks/table_forms.py                     on the CPU
     python benchmarks/table_forms.py --threads 1
+    python benchmarks/table_forms.py --device cuda
 
 The floor is the larger of two times. FLOPs, over what the processor does in products of
 matrices: for each number of a table and token 9 forward (5 without removal) and 24
@@ -24,17 +25,21 @@ from rwkv_book.family.equation import table_chunked
 from rwkv_book.family.fused import table_fused
 from rwkv_book.rwkv7.wkv import FASTEST
 
-SHAPES = [(1, 1024, 768), (8, 512, 256)]
+SHAPES = {
+    "cpu": [(1, 1024, 768), (8, 512, 256)],
+    "cuda": [(8, 1024, 768), (8, 4096, 768)],
+}
 HEAD = 64  # keys, and values, of a head
 TOLERANCE = 1e-4
 FLOPS = {"forward": (5, 9), "backward": (16, 24)}  # without removal, with it
 NUMBERS = {"forward": (5, 7), "backward": (9, 13)}
 
 
-def arguments(shape, removes):
+def arguments(shape, removes, device):
     """As RWKV-7 has them, or without `remove` and `replace`."""
     batch, length, channels = shape
-    normal = partial(torch.randn, batch, length, channels // HEAD, HEAD)
+    heads = batch, length, channels // HEAD, HEAD
+    normal = partial(torch.randn, *heads, device=device)
     log_decay = -FASTEST * normal().sigmoid()
     found = [log_decay, normal(), normal(), normal()]
     if removes:
@@ -43,8 +48,8 @@ def arguments(shape, removes):
     return found
 
 
-def rows_for(shape, removes, rounds, peak, bandwidth):
-    tensors = arguments(shape, removes)
+def rows_for(device, shape, removes, rounds, peak, bandwidth):
+    tensors = arguments(shape, removes, device)
     forms = {
         "fused": table_fused,
         "chunked": partial(table_chunked, least=-FASTEST),
@@ -60,7 +65,7 @@ def rows_for(shape, removes, rounds, peak, bandwidth):
             bandwidth,
             peak,
         )
-        seconds = measure.time_in_rounds(jobs, rounds)
+        seconds = measure.time_in_rounds(jobs, rounds, device)
         for name in jobs:
             rows.append(
                 {
@@ -80,17 +85,20 @@ def rows_for(shape, removes, rounds, peak, bandwidth):
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--device", choices=SHAPES, default="cpu")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--rounds", type=int, default=7)
     options = parser.parse_args()
     torch.manual_seed(0)
     torch.set_num_threads(options.threads)
-    peak, bandwidth = peak_flops(), read_bandwidth()
+    peak, bandwidth = peak_flops(options.device), read_bandwidth(options.device)
     print(f"{peak / 1e9:.0f} GFLOP/s; memory is read at {bandwidth / 1e9:.1f} GB/s\n")
     rows = []
-    for shape in SHAPES:
+    for shape in SHAPES[options.device]:
         for removes in (True, False):
-            new = rows_for(shape, removes, options.rounds, peak, bandwidth)
+            new = rows_for(
+                options.device, shape, removes, options.rounds, peak, bandwidth
+            )
             measure.print_table(new)
             rows += new
-    measure.record("table-forms", "cpu", rows, peak=peak, bandwidth=bandwidth)
+    measure.record("table-forms", options.device, rows, peak=peak, bandwidth=bandwidth)

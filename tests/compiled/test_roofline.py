@@ -1,5 +1,6 @@
 """What is counted is what PyTorch's profiler and paper and pencil find."""
 
+from functools import partial
 from types import SimpleNamespace
 
 import pytest
@@ -69,9 +70,13 @@ class Event:
 
 def test_a_gpu_has_work_while_python_queues_what_is_timed():
     queue = []
-    other = SimpleNamespace(zero_=lambda: queue.append("fill"))
+    fill_seconds = 1e-4
+    other = SimpleNamespace(
+        zero_=lambda: queue.append("fill"),
+        nbytes=fill_seconds * roofline.FASTEST_MEMORY,
+    )
     start, end = Event(queue), Event(queue)
-    found = roofline.between_events(lambda: queue.append("work"), start, end, other)
-    assert found == 0.003
-    fills = ["fill"] * roofline.HEAD_START
+    job = partial(queue.append, "work")
+    assert roofline.between_events(job, start, end, other, 1.01e-3) == 0.003
+    fills = ["fill"] * 22  # 2.2 ms, while Python launches for 1.01
     assert queue == [*fills, "event", "work", "event", "wait"]

@@ -5,7 +5,7 @@ over the machine's peak: the larger of the two times is its floor. Source: Willi
 Waterman and Patterson 2009.
 """
 
-from math import prod
+from math import ceil, prod
 from time import perf_counter
 
 import torch
@@ -13,7 +13,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 LARGER_THAN_A_CACHE = 2**28  # bytes
-HEAD_START = 4  # times that a GPU fills so many: longer than Python takes to call it
+FASTEST_MEMORY = 8e12  # bytes a second, more than a GPU of 2026 writes
 
 
 def least_bytes(shape, arrays, itemsize=4):
@@ -37,19 +37,21 @@ def one_time(function, device="cpu"):
         start = perf_counter()
         function()
         return perf_counter() - start
+    torch.cuda.synchronize(device)
+    launching = one_time(function)
     start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
     other = torch.empty(LARGER_THAN_A_CACHE, dtype=torch.uint8, device=device)
-    return between_events(function, start, end, other)
+    return between_events(function, start, end, other, launching)
 
 
-def between_events(function, start, end, other):
+def between_events(function, start, end, other, launching):
     """Seconds that a GPU takes for what a function launches.
 
     They are taken between two events, after the L2 cache was filled with something
-    else, `other`. That takes so long that all that the function launches is queued by
-    then: what is timed is the GPU, and not Python.
+    else, `other`, as often as Python needs twice its `launching` seconds: all that the
+    function launches is queued by then, and what is timed is the GPU.
     """
-    for _ in range(HEAD_START):
+    for _ in range(1 + ceil(2 * launching * FASTEST_MEMORY / other.nbytes)):
         other.zero_()
     start.record()
     function()

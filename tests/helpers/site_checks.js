@@ -19,6 +19,17 @@ const made = (element) =>
   [...new Set([element, ...element.querySelectorAll("*")].map((e) => `${e.tagName}.${e.className}`))]
     .sort().join(" ");
 
+// The same of an element in its place: the classes around it belong to its kind.
+const placed = (element) => {
+  const around = [];
+  for (let e = element.parentElement; e; e = e.parentElement) around.push(`${e.tagName}.${e.className}`);
+  return `${made(element)} in ${around.join(" ")}`;
+};
+
+// A kind of what is drawn: its element, and what gives it a colour.
+const drawn = (element) =>
+  [element.tagName, element.getAttribute("class"), element.getAttribute("style"), element.getAttribute("fill")].join(" ");
+
 window.siteChecks = {
   // Formulas are typeset, where they are waited for, and figures can be moved.
   settled: (formulas = true) =>
@@ -76,10 +87,20 @@ window.siteChecks = {
         const block = word.closest(".highlight").parentElement;
         return `${block.className} ${word.parentElement.className} ${word.className}`;
       }, 1, (word) => word.replaceWith(...word.childNodes));
-      thin("article dl.py", made, 2);
-      thin("table.indextable li, .bd-sidebar-secondary li", made, 3);
-      thin("mjx-container > mjx-math", () => "a formula", 3);
-      thin("svg[role=img]", () => "a figure", 3, (figure) => figure.replaceChildren());
+      const referenced = new Set(
+        ["aria-labelledby", "aria-describedby", "aria-controls", "aria-owns", "for"].flatMap((name) =>
+          all(`[${name}]`).flatMap((element) => element.getAttribute(name).split(/\s+/)),
+        ),
+      );
+      const named = (element) =>
+        [element, ...element.querySelectorAll("[id]")].some(({ id }) => referenced.has(id));
+      thin("mjx-container", () => "a formula", 3);
+      thin("svg :is(path, rect, text, use, circle, line):not([id])", drawn, 1);
+      thin("svg g:not(:has(*))", drawn, 1);
+      const repeated = "dl.py, .cell, .highlight, .admonition, details, table, tr, li, p:not(summary p)";
+      thin(`article :is(${repeated}), nav li, .indextable li`, placed, 2, (element) => {
+        if (!named(element)) element.remove();
+      });
     }
     const { violations } = await axe.run(document, { resultTypes: ["violations"] });
     return violations.flatMap(({ id, nodes }) =>

@@ -18,6 +18,9 @@ PAGES = {
 }
 LIT = "#beside .beside-line.lit"
 AXE_BESIDE = "axe.run('#beside').then(({ violations }) => violations.map((x) => x.id))"
+ONLY_BESIDE = (
+    "document.querySelectorAll('article section > *').forEach((e) => e.remove())"
+)
 
 
 def opened(page):
@@ -109,11 +112,9 @@ def test_it_opens_closes_and_stays_open_by_keyboard(visit):
 @pytest.mark.parametrize("device", WIDTHS)
 def test_text_and_file_have_room_side_by_side(visit, name, device):
     page = opened(visit(name, WIDTHS[device], formulas=False))
-    page.add_script_tag(path=AXE)
     for theme in ("light", "dark"):
         set_theme(page, theme)
         assert page.evaluate("siteChecks.wide()") == []
-        assert page.evaluate(AXE_BESIDE) == []
     text = page.locator("article h1").bounding_box()
     beside = page.locator("#beside").bounding_box()
     if device == "desktop":
@@ -122,6 +123,11 @@ def test_text_and_file_have_room_side_by_side(visit, name, device):
         assert code.evaluate("(e) => e.scrollWidth <= e.clientWidth")
     else:
         assert beside["height"] <= 0.41 * 900
+    page.add_script_tag(path=AXE)
+    page.evaluate(ONLY_BESIDE)  # axe would walk through the chapter as well
+    for theme in ("light", "dark"):
+        set_theme(page, theme)
+        assert page.evaluate(AXE_BESIDE) == []
     assert page.problems == []
 
 

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 import torch
-from helpers.files import problem_of, write
-from helpers.later import later_version
+from helpers.files import SUFFIXES, problem_of, problems_of, write
+from helpers.later import later_version, random_later
 from helpers.published import our_name, random_tensors
 
 from rwkv_book import checkpoint
@@ -39,7 +39,11 @@ def in_words_of_transformers(tensors):
 
 
 def in_words_of_fla(tensors):
-    """The names that its conversion of RWKV-7 gives, without changing a shape."""
+    """The file that its conversion of an RWKV-7 writes.
+
+    nn.Linear holds the low-rank matrices, so they are transposed; vectors have one
+    axis, but for the mixes of attention; the first layer's value residual is left out.
+    """
     ends = {"emb": "model.embeddings", "ln_out": "model.norm", "head": "lm_head"}
     parts = {
         "att": "attn",
@@ -47,6 +51,13 @@ def in_words_of_fla(tensors):
         "ln0": "pre_norm",
         "ln1": "attn_norm",
         "ln2": "ffn_norm",
+    }
+    projections = {
+        "receptance": "r_proj",
+        "key": "k_proj",
+        "value": "v_proj",
+        "output": "o_proj",
+        "ln_x": "g_norm",
     }
     inner = {"0": "2.bias", "1": "0.weight", "2": "2.weight"}
     renamed = {}
@@ -56,9 +67,17 @@ def in_words_of_fla(tensors):
             renamed[f"{ends[first]}.{rest[0]}"] = tensor
             continue
         layer, part, *last = rest
+        if layer == "0" and last[0] in ("v0", "v1", "v2"):
+            continue
         if len(last[0]) == 2 and last[0][1] in inner:
+            tensor = tensor.t() if last[0][1] in "12" else tensor
             last = [f"{last[0][0]}_lora.lora.{inner[last[0][1]]}"]
-        renamed[".".join(["model.layers", layer, parts[part], *last])] = tensor
+        if part == "att" and last[0] in projections:
+            last[0] = projections[last[0]]
+        if not (part == "att" and last[0].startswith("x_")):
+            tensor = tensor.flatten() if tensor.shape[:2] == (1, 1) else tensor
+        name = ".".join(["model.layers", layer, parts[part], *last])
+        renamed[name] = tensor.contiguous()
     return renamed
 
 
@@ -171,12 +190,52 @@ def test_a_later_version_is_told_under_any_names(tmp_path, version, spell):
         assert f"this is RWKV-{version}" in problem_of(path)
 
 
-def test_an_rwkv_7_of_flash_linear_attention_is_told(tmp_path):
-    path = write(in_words_of_fla(later_version("7")), tmp_path / "model.safetensors")
-    report = checkpoint.inspect(path)
-    assert (report.version, report.layers, report.width) == ("7", 2, 128)
-    assert "names are those of flash-linear-attention" in report.deviations
-    assert "this is RWKV-7" in problem_of(path)
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_an_rwkv_7_of_flash_linear_attention_is_read_bit_for_bit(tmp_path, suffix):
+    tensors = random_later("7", layers=3)
+    first = {"blocks.0.att.v0": torch.ones(1, 1, 128)}  # which some files have, unused
+    theirs = write(in_words_of_fla(tensors | first), tmp_path / f"theirs{suffix}")
+    params = checkpoint.load(theirs)
+    expected = checkpoint.load(write(tensors, tmp_path / f"official{suffix}"))
+    assert list(params) == list(expected)
+    for name, values in params.items():
+        np.testing.assert_array_equal(values, expected[name])
+        assert values.flags.c_contiguous and values.flags.writeable
+    report = checkpoint.inspect(theirs)
+    assert report.loads
+    assert (report.version, report.layers, report.width) == ("7", 3, 128)
+    assert any("those of flash-linear-attention" in n for n in report.deviations)
+
+
+def test_a_transposed_matrix_is_read_once(tmp_path, monkeypatch):
+    theirs = in_words_of_fla(later_version("7"))
+    path = write(theirs, tmp_path / "model.safetensors")
+    asked, once = [], np.fromfile
+
+    def counted(*arguments, **named):
+        asked.append(named["offset"])
+        return once(*arguments, **named)
+
+    monkeypatch.setattr(np, "fromfile", counted)
+    checkpoint.load(path)
+    assert len(asked) == len(set(asked)) == len(theirs)
+
+
+def test_a_low_rank_matrix_that_was_not_transposed_is_refused(tmp_path):
+    theirs = in_words_of_fla(later_version("7"))
+    name = "model.layers.1.attn.w_lora.lora.0.weight"
+    theirs[name] = theirs[name].t().contiguous()
+    (problem,) = problems_of(write(theirs, tmp_path / "model.safetensors"))
+    assert problem == "blocks.1.att.w1 has shape (10, 128), not (C,W) = (128, 10)"
+
+
+def test_an_early_rwkv_7_of_flash_linear_attention_has_its_mixes_in_one(tmp_path):
+    theirs = in_words_of_fla(later_version("7"))
+    for layer in range(2):
+        name = f"model.layers.{layer}.attn.x_"
+        theirs[f"{name}x"] = torch.cat([theirs.pop(f"{name}{x}")[0] for x in "rwkvag"])
+    problem = problem_of(write(theirs, tmp_path / "model.safetensors"))
+    assert "this is RWKV-7" in problem and "stacks several of its tensors" in problem
 
 
 def test_an_rwkv_6_of_flash_linear_attention_is_told(tmp_path):
@@ -196,23 +255,25 @@ def test_an_rwkv_6_of_flash_linear_attention_is_told(tmp_path):
     ends = {"model.embeddings.weight": torch.ones(7, 4)}
     path = write(layers | ends, tmp_path / "model.safetensors")
     assert checkpoint.inspect(path).version == "6"
-    assert "this is RWKV-6" in problem_of(path)
+    problem = problem_of(path)
+    assert "this is RWKV-6" in problem and "stacks several of its tensors" in problem
 
 
 def test_other_models_with_the_same_words_are_no_rwkv(tmp_path):
     for names in (
         ("model.layers.0.self_attn.q_proj.weight", "model.embed_tokens.weight"),
         ("model.layers.0.attn.q_proj.weight", "model.layers.0.attn_norm.weight"),
+        ("model.layers.0.attn.g_norm.weight", "model.layers.0.attn_norm.weight"),
         ("blocks.0.attention.output.weight", "blocks.0.norm_attention.bias"),
     ):
         tensors = {name: torch.ones(2, 2) for name in names}
         problem = problem_of(write(tensors, tmp_path / "model.pth"))
-        assert problem.startswith(f"no RWKV has such tensors: {names[0]}")
+        assert problem.startswith(f"no RWKV has such tensors ({names[0]}")
 
 
 def test_two_tensors_never_become_one(tmp_path):
     tensors = random_tensors()
     another = {"module.ln_out.bias": torch.ones(6)}
     for twice in (tensors | another, another | tensors):
-        problem = problem_of(write(twice, tmp_path / "model.pth"))
+        (problem,) = problems_of(write(twice, tmp_path / "model.pth"))
         assert problem == "unexpected tensors (1): module.ln_out.bias"

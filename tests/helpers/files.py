@@ -6,7 +6,7 @@ import torch
 
 from helpers.published import random_tensors
 from rwkv_book import checkpoint
-from rwkv_book.checkpoint import CheckpointError
+from rwkv_book.checkpoint import CheckpointError, formats
 
 SUFFIXES = (".safetensors", ".pth", ".pt")
 DTYPES = ("float32", "float16", "bfloat16")
@@ -34,9 +34,13 @@ def problems_of(path):
 def problem_of(path):
     """The one sentence that keeps `path` from being loaded, and from being looked at.
 
-    Where `inspect` has a report all the same, it says that the file doesn't load.
+    It is the whole message, and so has to say what to do. Where `inspect` has a report
+    all the same, it says that the file doesn't load.
     """
-    (problem,) = problems_of(path)
+    with pytest.raises(CheckpointError) as caught:
+        checkpoint.load(path)
+    (problem,) = caught.value.problems
+    assert str(caught.value) == formats.printable(f"{path}: {problem}")
     try:
         report = checkpoint.inspect(path)
     except CheckpointError as error:

@@ -16,6 +16,8 @@ import numpy as np
 from rwkv_book.checkpoint.formats import FLOATS
 
 HEAD, EMBEDDING = "head.weight", "emb.weight"
+# Of flash-linear-attention: the mixes of its RWKV-6, and of an early RWKV-7.
+STACKED = re.compile(r"\.att\.(x_proj\.|x_bias$|x_x$)")
 
 
 def find_version(stored):
@@ -93,36 +95,48 @@ def find_problems(stored, tables):
 
     `tables` has a table for each version that can be loaded. No number is read.
     """
-    version, table = find_version(stored), nearest(stored, tables)
-    if other := other_than_weights(stored):
-        return [other]
-    if version not in (*tables, "unknown"):
-        return [
-            f"this is {version_name(version)}, an early RWKV-5 with one decay rate for "
-            f"each head: load reads {', '.join(tables)}; the package rwkv from PyPI "
-            "runs this one"
-        ]
-    elif in_words_of_fla(stored):
-        return [
-            f"this is {version_name(version)} with the names of "
-            "flash-linear-attention, which cuts some tensors differently: get the "
-            "official file of that model, or save yours under the official names"
-        ]
-    elif table:
-        problems = find_differences(stored, table)
-    else:
-        shown = ", ".join(list(stored)[:3]) or "none at all"
-        return [f"no RWKV has such tensors: {shown}"]
-    return problems + [
+    if refusal := find_refusal(stored, tables):
+        return [refusal]
+    return find_differences(stored, nearest(stored, tables)) + [
         f"{key} is {tensor.dtype}, not float16, bfloat16 or float32"
         for key, tensor in stored.items()
         if tensor.dtype not in FLOATS
     ]
 
 
-def in_words_of_fla(stored):
-    """Whether these are a later RWKV's weights as flash-linear-attention has them."""
-    return any(re.search(r"\.att\.(r_proj|x_proj|w_lora)\.", key) for key in stored)
+def find_refusal(stored, tables):
+    """Why these are the wrong tensors, whole or not, and what to do; "" if they aren't.
+
+    It is the one thing to be said of a file's names and shapes.
+    """
+    version = find_version(stored)
+    if other := other_than_weights(stored):
+        return other
+    if version not in (*tables, "unknown"):
+        return (
+            f"this is {version_name(version)}, an early RWKV-5 with one decay rate for "
+            f"each head: load reads {', '.join(tables)}; the package rwkv from PyPI "
+            "runs this one"
+        )
+    if any(STACKED.search(key) for key in stored):
+        return (
+            f"this is {version_name(version)} with the names of "
+            "flash-linear-attention, which stacks several of its tensors into one: get "
+            "the official file of that model, or save yours under the official names"
+        )
+    if not nearest(stored, tables):
+        shown = ", ".join(list(stored)[:3]) or "none at all"
+        return f"no RWKV has such tensors ({shown}): name a file with its weights"
+    return ""
+
+
+def advice_on(problems, stored, tables):
+    """What to do about problems, of which find_problems found these; "" if they say."""
+    if not problems:  # but numbers that are none
+        return "Get the file again, or take one from before its training went wrong."
+    if find_refusal(stored, tables) or problems == [find_padding(stored)]:
+        return ""
+    return "Get the file again, or mend it: checkpoint.TABLES says what belongs in."
 
 
 def other_than_weights(stored):

@@ -2,12 +2,15 @@
 
 Wrappers of a module leave prefixes (`module.`, `_orig_mod.`), other packages have other
 words for the same parts, and a model of this book has our names. What is changed is
-only how a tensor is called; each change is said in a sentence.
+how a tensor is called and, of one package, which of its two axes comes first; each
+change is said in a sentence, and no number is read before it is asked for.
 Sources: github.com/huggingface/transformers, modeling_rwkv.py, and
-github.com/fla-org/flash-linear-attention, fla/models, for their words.
+github.com/fla-org/flash-linear-attention, utils/convert_from_rwkv7.py, for their words.
 """
 
 import re
+
+import numpy as np
 
 # What PyTorch's wrappers put into a name, at its beginning or between two parts.
 WRAPPED = re.compile(
@@ -28,17 +31,26 @@ TRANSFORMERS = {
     "time_mix_receptance": "time_mix_r",
     "time_mix_gate": "time_mix_g",
 }
-# Of RWKV-6 and 7: enough of it to see which of them a file is.
+# Of RWKV-7, and enough of 6 to see that it is one.
 FLA = {
     "embeddings": "emb",
     "layers": "blocks",
     "pre_norm": "ln0",
     "attn_norm": "ln1",
     "attn": "att",
+    "r_proj": "receptance",
+    "k_proj": "key",
+    "v_proj": "value",
+    "o_proj": "output",
+    "g_norm": "ln_x",
     "ffn_norm": "ln2",
     "norm": "ln_out",
     "lm_head": "head",
 }
+FLA_KNOWN_BY = {"k_k", "x_proj"}  # parts that no other model of that package has
+# A low-rank part of decay, value, rate or gate: two matrices, as nn.Linear, and a bias.
+LOW_RANK = re.compile(r"([wvag])_lora\.lora\.(0\.weight|2\.weight|2\.bias)$")
+NUMBERED = {"0.weight": "1", "2.weight": "2", "2.bias": "0"}
 
 
 def published(stored, tables):
@@ -55,8 +67,19 @@ def published(stored, tables):
     for name, tensor in stored.items():
         better = renamed[bare[name]]
         taken = better in stored or better in result
-        result[name if taken else better] = tensor
+        matrix = renumbered(bare[name], better) and not name.endswith(".bias")
+        turn = matrix and not taken
+        result[name if taken else better] = turned(tensor) if turn else tensor
     return result, tuple(notes)
+
+
+def turned(tensor):
+    """A stored matrix with its two axes the other way round, also when it is read."""
+
+    def read():
+        return np.ascontiguousarray(tensor.read().T)
+
+    return tensor._replace(shape=tensor.shape[::-1], read=tensor.read and read)
 
 
 def without_prefixes(names):
@@ -87,8 +110,11 @@ def in_published_words(names, tables):
             "transformers, which divides some weights in place when a model of more "
             "than rescale_every layers runs: save one before it has",
         )
-    if parts >= {"attn", "attn_norm"}:
-        return {name: translated(name, FLA) for name in names}, "flash-linear-attention"
+    if parts >= {"attn", "attn_norm"} and parts & FLA_KNOWN_BY:
+        return (
+            {name: translated(numbered(name), FLA) for name in names},
+            "flash-linear-attention, which keeps low-rank matrices transposed",
+        )
     ours = [{row[0]: row[1] for row in table} for table in tables]
     renamed = [{name: of_ours(name, rows) for name in names} for rows in ours]
     best = max(renamed, key=lambda new: sum(new[name] != name for name in names))
@@ -98,6 +124,16 @@ def in_published_words(names, tables):
 def translated(name, words):
     """A name with each of its parts in other words."""
     return ".".join(words.get(part, part) for part in name.split("."))
+
+
+def numbered(name):
+    """A low-rank part as published, ...w1 for ...w_lora.lora.0.weight; others as is."""
+    return LOW_RANK.sub(lambda found: found[1] + NUMBERED[found[2]], name)
+
+
+def renumbered(name, better):
+    """Whether `numbered` had a part in making one name of the other."""
+    return LOW_RANK.search(name) is not None and LOW_RANK.search(better) is None
 
 
 def of_ours(name, rows):

@@ -67,6 +67,67 @@ def test_missing_parts_of_a_model_are_named(tmp_path):
     assert "tensors are not where it says" in problem_of(index)
 
 
+@pytest.mark.parametrize("suffix", [".safetensors", ".bin"])
+def test_parts_without_their_index_are_called_parts(tmp_path, suffix):
+    index = shards(tmp_path, random_tensors(), suffix)
+    part = tmp_path / f"model-00002-of-00003{suffix}"
+    sentence = "of a model in 3 files: put all of them and their index, " + index.name
+    assert f"part 2 {sentence}, into one folder" in problem_of(part)
+    index.unlink()
+    assert f"part 1, 2, 3 {sentence}" in problem_of(tmp_path)
+    part.unlink()
+    assert f"part 1, 3 {sentence}" in problem_of(tmp_path)
+    (tmp_path / f"model-00003-of-00003{suffix}").unlink()
+    assert f"part 1 {sentence}" in problem_of(tmp_path)
+    assert "No such file" in problem_of(part)
+
+
+def test_one_part_of_one_is_the_model(tmp_path):
+    path = write(random_tensors(), tmp_path / "model-00001-of-00001.safetensors")
+    for each in (path, tmp_path):
+        assert checkpoint.inspect(each).loads
+
+
+def test_of_both_formats_of_transformers_safetensors_is_read(tmp_path):
+    write(random_tensors(), tmp_path / "model.safetensors")
+    (tmp_path / "pytorch_model.bin").write_bytes(b"not looked at")
+    report = checkpoint.inspect(tmp_path)
+    note = "model.safetensors is read, and pytorch_model.bin beside it is left"
+    assert report.loads and report.deviations == (note,)
+    assert len(checkpoint.load(tmp_path)) == len(random_tensors())
+    assert checkpoint.inspect(tmp_path / "model.safetensors").deviations == ()
+
+
+def test_of_both_indices_that_of_safetensors_is_read(tmp_path):
+    index = shards(tmp_path, random_tensors())
+    (tmp_path / "pytorch_model.bin.index.json").write_text("{}")
+    (note,) = checkpoint.inspect(tmp_path).deviations
+    assert note.startswith(f"{index.name} is read, and pytorch_model.bin.index")
+
+
+def test_a_folder_of_folders_names_those_with_a_model(tmp_path):
+    for name in ("checkpoint-100", "checkpoint-200", "logs"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "logs" / "events.txt").touch()
+    write(random_tensors(), tmp_path / "checkpoint-100" / "model.safetensors")
+    shards(tmp_path / "checkpoint-200", random_tensors())
+    problem = problem_of(tmp_path)
+    assert "in its folders checkpoint-100, checkpoint-200: name one" in problem
+    assert checkpoint.inspect(tmp_path / "checkpoint-200").loads
+
+
+@pytest.mark.filterwarnings("ignore:torch.distributed is disabled")
+def test_a_checkpoint_of_several_processes_says_what_makes_a_file_of_it(tmp_path):
+    from torch.distributed.checkpoint import format_utils, save
+
+    save({"emb.weight": torch.ones(3, 2)}, checkpoint_id=tmp_path, no_dist=True)
+    assert any(path.suffix == ".distcp" for path in tmp_path.iterdir())
+    problem = problem_of(tmp_path)
+    assert f"{format_utils.__name__}.dcp_to_torch_save" in problem
+    format_utils.dcp_to_torch_save(tmp_path, tmp_path / "model.pth")
+    assert [*checkpoint.read(tmp_path / "model.pth")] == ["emb.weight"]
+
+
 @pytest.mark.parametrize("name", ["../model.safetensors", "/etc/passwd", 3, None, ""])
 def test_an_index_names_only_files_beside_it(tmp_path, name):
     index = tmp_path / "model.safetensors.index.json"

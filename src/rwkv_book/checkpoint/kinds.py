@@ -11,6 +11,10 @@ from rwkv_book.checkpoint.formats import CheckpointError
 SAFETENSORS, PYTORCH, INDEX = "safetensors", "PyTorch", "index"
 HEAD = 512  # bytes that tell what a file is
 
+WEB_PAGE = (
+    "a web page, saved in place of the file: download the file itself (on the "
+    "Hugging Face hub its address has /resolve/ where the page has /blob/)"
+)
 # Beginnings, and what to say of a file that has one.
 OTHERS = (
     (
@@ -28,11 +32,13 @@ OTHERS = (
         "a Git LFS pointer, which stands for the file and is not it: run `git lfs pull`"
         " in the repository, or download the file itself",
     ),
+    ((b"<!doctype html", b"<html"), WEB_PAGE),
     (
-        (b"<!doctype html", b"<html", b"<?xml"),
-        "a web page, saved in place of the file: download the file itself (on the "
-        "Hugging Face hub its address has /resolve/ where the page has /blob/)",
+        (b"<?xml", b"<error>", b"entry not found", b"repository not found"),
+        "what a server said in place of the file: look at it, and download the file "
+        "itself, from another address",
     ),
+    ((b"%PDF", b"\x89PNG"), "a document or a picture: name the file of the weights"),
     ((b"\x1f\x8b",), "a file packed with gzip: unpack it"),
     (
         (b"BZh", b"\xfd7zXZ", b"7z\xbc\xaf", b"Rar!", b"\x28\xb5\x2f\xfd"),
@@ -85,6 +91,10 @@ def what_else(path, head):
     for beginnings, problem in OTHERS:
         if head.startswith(beginnings) or start.startswith(beginnings):
             return f"this is {problem}"
+    if start.startswith(b"<!--") and b"<html" in start:
+        return f"this is {WEB_PAGE}"
+    if head[257:262] == b"ustar":
+        return "this is a tar archive: unpack it"
     if head.startswith(b"PK"):
         return what_zip(path)
     pickled = head[:1] == b"\x80" and head[1:2] <= b"\x05"

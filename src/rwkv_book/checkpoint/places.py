@@ -6,6 +6,7 @@ of huggingface.co/docs/safetensors and what the package transformers writes.
 """
 
 import json
+import re
 from pathlib import Path
 
 from rwkv_book.checkpoint import formats, kinds
@@ -14,39 +15,90 @@ from rwkv_book.checkpoint.formats import CheckpointError, Contents
 SUFFIXES = (".safetensors", ".pth", ".pt", ".bin")
 # What trainers put beside a model.
 OTHERS = ("training_args", "optimizer", "scheduler", "scaler", "rng_state")
+# What transformers writes of one model: both formats, and model-00001-of-00003.bin.
+TWICE = (
+    ("model.safetensors", "pytorch_model.bin"),
+    ("model.safetensors.index.json", "pytorch_model.bin.index.json"),
+)
+PART = re.compile(
+    r"(?P<stem>.+)-(?P<number>\d{4,})-of-(?P<count>\d{4,})(?P<suffix>\.\w+)"
+)
 SHOWN = 8  # names of a folder's files in an error
 
 
 def find(path):
-    """The file that a path means: itself, or the one model of a folder."""
+    """The file that a path means: itself, or the one model of a folder.
+
+    Of a model that lies there in both formats of transformers it is the .safetensors.
+    """
     path = Path(path)
     try:
+        if path.is_file():
+            check_whole(path, [path.name])
         if path.is_file() or not path.exists():
             return path
         if not path.is_dir():
             problem = "a pipe or a device, not a file: write what it gives to a file"
             raise CheckpointError(path, [problem])
         names = sorted(file.name for file in path.iterdir() if file.is_file())
+        found = models_among(names)
+        check_whole(path, found)
+        if len(found) == 1 or tuple(found) in TWICE:
+            return path / found[0]
+        raise CheckpointError(path, [what_else(path, names, found)])
     except OSError as error:
         problem = f"can't be read, {error.strerror}: check the path"
         raise CheckpointError(path, [problem]) from error
-    indices = [name for name in names if name.endswith(".index.json")]
-    models = [
+
+
+def models_among(names):
+    """The indices among a folder's files or, where there is none, the models."""
+    return [name for name in names if name.endswith(".index.json")] or [
         name
         for name in names
         if Path(name).suffix.lower() in SUFFIXES and not name.startswith(OTHERS)
     ]
-    found = indices or models
-    if len(found) == 1:
-        return path / found[0]
-    if found:
-        problem = f"this folder holds {listed(found)}: name one of them"
-    else:
-        problem = (
-            "this is a folder without a .safetensors or .pth file in it, but with "
-            f"{listed(names) or 'nothing'}: name the file of the weights"
-        )
+
+
+def check_whole(path, names):
+    """CheckpointError where these are but some of the files that make up a model."""
+    parts = [part for part in map(PART.match, names) if part and int(part["count"]) > 1]
+    if not parts or len(parts) < len(names):
+        return
+    one = parts[0]
+    which = ", ".join(str(int(part["number"])) for part in parts[:SHOWN])
+    problem = (
+        f"part {which} of a model in {int(one['count'])} files: put all of them and "
+        f"their index, {one['stem']}{one['suffix']}.index.json, into one folder, and "
+        "name that"
+    )
     raise CheckpointError(path, [problem])
+
+
+def what_else(path, names, found):
+    """What a folder is that doesn't hold one model, and what to do."""
+    if found:
+        return f"this folder holds {listed(found)}: name one of them"
+    if any(name.endswith(".distcp") for name in names):
+        return (
+            "this is a checkpoint of several processes: make one file of it with "
+            "torch.distributed.checkpoint.format_utils.dcp_to_torch_save"
+        )
+    inside = sorted(each.name for each in path.iterdir() if holds_a_model(each))
+    if inside:
+        return f"the models are in its folders {listed(inside)}: name one of them"
+    return (
+        "this is a folder without a .safetensors or .pth file in it, but with "
+        f"{listed(names) or 'nothing'}: name the file of the weights"
+    )
+
+
+def holds_a_model(folder):
+    """Whether this is a folder that can be looked into, with a model in it."""
+    try:
+        return bool(models_among([file.name for file in folder.iterdir()]))
+    except OSError:
+        return False
 
 
 def listed(names):
@@ -66,7 +118,15 @@ def files_of(path):
 def contents(path):
     """The Contents of a model, wherever its tensors lie; CheckpointError."""
     file = find(path)
-    return read_shards(file) if kinds.kind_of(file) == kinds.INDEX else read(file)
+    found = read_shards(file) if kinds.kind_of(file) == kinds.INDEX else read(file)
+    return found._replace(notes=(*found.notes, *left_out(Path(path), file)))
+
+
+def left_out(path, file):
+    """A sentence on the second format of a model, where a folder holds both."""
+    other = dict(TWICE).get(file.name)
+    if path.is_dir() and other and (path / other).exists():
+        yield f"{file.name} is read, and {other} beside it is left"
 
 
 def metadata(path):

@@ -3,6 +3,7 @@
 Rooms, in reading order:
 
     folders      where files are kept, and how one is written whole
+    memory       whether it was memory that was missing, whoever says so
     language     what figures and checks say, in the reader's language
     layers       what the networks to train share: checks, shift, initial values
     rnn          Elman's network and the LSTM: a state that reads one token at a time

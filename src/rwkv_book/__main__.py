@@ -23,6 +23,7 @@ from importlib import import_module
 
 from rwkv_book.commands import SUMMARIES
 from rwkv_book.doctor import OLDEST_PYTHON
+from rwkv_book.memory import ran_out
 
 PROGRAM = "python -m rwkv_book"
 
@@ -31,12 +32,12 @@ def main(arguments=None):
     """Run one command; 0 if it went well, 1 if it failed, 2 for a bad argument."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     name = command_of(arguments)
-    failures = (FloatingPointError, OSError)
+    failures, smaller = (FloatingPointError, OSError), ""
     try:
         if name != "doctor" and sys.version_info[:2] < OLDEST_PYTHON:
             raise ImportError("this Python is too old")
         command = import_module(f"rwkv_book.commands.{name}")
-        failures += command.FAILURES
+        failures, smaller = (*failures, *command.FAILURES), command.SMALLER
         return command.run(options_of(name, command, arguments)) or 0
     except KeyboardInterrupt:
         print(f"\n{PROGRAM} {name}: stopped", file=sys.stderr)
@@ -47,13 +48,14 @@ def main(arguments=None):
     except ImportError as error:  # nothing works; the doctor says what to do
         print(f"{PROGRAM} {name}: {error}", file=sys.stderr)
         return main(["doctor", *(["--json"] if "--json" in arguments else [])]) or 1
-    except failures as error:
-        print(f"{PROGRAM} {name}: {error}", file=sys.stderr)
+    except Exception as error:
+        full = ran_out(error)
+        if not full and not isinstance(error, (*failures, ValueError)):
+            raise
+        said = f"there is not enough memory: {smaller}" if full else error
+        print(f"{PROGRAM} {name}: {said}", file=sys.stderr)
         print_or_drop()  # it may be that error which keeps it from being printed
-        return 1
-    except ValueError as error:
-        print(f"{PROGRAM} {name}: {error}", file=sys.stderr)
-        return 2
+        return 1 if full or isinstance(error, failures) else 2
 
 
 def command_of(arguments):

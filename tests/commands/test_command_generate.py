@@ -1,6 +1,7 @@
 """python -m rwkv_book generate: what is written, and when it ends."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -11,6 +12,7 @@ import rwkv
 import tokenizers
 import torch
 from helpers.commands import COMMAND, chain, run
+from helpers.files import write
 from helpers.kernels import needs_compiler
 from helpers.later import random_later
 from helpers.published import random_tensors
@@ -137,6 +139,40 @@ def test_an_interruption_stops_it_without_a_traceback(model):
             pass
         assert process.wait(timeout=60) == 130
         assert process.stderr.read() == b"\npython -m rwkv_book generate: stopped\n"
+
+
+@pytest.mark.parametrize("suffix", [".safetensors", ".pth"])
+def test_a_model_that_memory_does_not_hold_is_called_too_large(
+    suffix, tmp_path, monkeypatch, capsys
+):
+    path = write(random_tensors(), tmp_path / f"model{suffix}")
+    far = 10**15  # numbers: more bytes than a processor can address
+    monkeypatch.setattr(np, "fromfile", lambda *given, **named: np.empty(far))
+    monkeypatch.setattr(torch, "load", lambda *given, **named: torch.empty(far))
+    for command in (["generate", "--model", str(path)], ["inspect", str(path)]):
+        assert main(command) == 1
+        assert capsys.readouterr().err == (
+            f"python -m rwkv_book {command[0]}: there is not enough memory: take a "
+            "smaller model, or a machine with more memory\n"
+        )
+
+
+def test_every_model_that_the_error_lists_can_write(capsys):
+    assert main(["generate", "--model", "nobody"]) == 1
+    (names,) = re.findall(
+        r"comes with the book, which has (.+)\n", capsys.readouterr().err
+    )
+    assert len(names.split(", ")) > 5
+    for name in names.split(", "):
+        assert main(["generate", "--model", name, "--length", "1"]) == 0
+
+
+def test_a_seed_is_one_that_train_takes_too(model, capsys):
+    asked = ["generate", "--model", str(model), "--length", "1", "--seed"]
+    assert main([*asked, str(2**63 - 1)]) == 0
+    with pytest.raises(SystemExit):
+        main([*asked, str(2**63)])
+    assert "is not a whole number, 0 or more and below 2**63" in capsys.readouterr().err
 
 
 # Tokenizers.

@@ -71,5 +71,9 @@ def test_a_name_is_a_path_where_it_can_only_be_one(tmp_path, monkeypatch):
     for name in ("./shakespeare", "shakespeare/", str(tmp_path / "shakespeare")):
         assert find_model(name).samefile(tmp_path / "shakespeare")
     assert str(find_model("runs/none")) == "runs/none"
+    in_a_folder = "generations/rwkv7"
+    assert find_model(in_a_folder) == checkpoint.shipped(in_a_folder)
+    (tmp_path / in_a_folder).mkdir(parents=True)
+    assert find_model(in_a_folder).samefile(tmp_path / in_a_folder)
     with pytest.raises(checkpoint.CheckpointError, match=r"which has .*shakespeare"):
         find_model("none")

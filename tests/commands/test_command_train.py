@@ -121,6 +121,35 @@ def test_without_the_corpus_the_message_names_another(tmp_path):
     assert not (tmp_path / "runs").exists()
 
 
+@pytest.mark.parametrize("size", [10**15, 2**62])
+@pytest.mark.parametrize("option", ["--batch", "--width"])
+def test_a_run_that_memory_does_not_hold_is_told_what_to_lower(
+    option, size, capsys, tmp_path
+):
+    """Of so many numbers no processor can address the bytes."""
+    folder = tmp_path / "run"
+    assert main([*TINY, option, str(size), "--folder", str(folder)]) == 1
+    assert capsys.readouterr().err == (
+        "python -m rwkv_book train: there is not enough memory: lower --batch, "
+        "--length or --width\n"
+    )
+    assert not folder.exists()
+
+
+@pytest.mark.parametrize("option", ["seed", "width", "layers", "length"])
+def test_a_number_that_no_tensor_can_count_to_gets_a_sentence(option, capsys, tmp_path):
+    asked = [*TINY, "--folder", str(tmp_path / "run")]
+    assert main([*asked, f"--{option}", str(2**63)]) == 2
+    said = capsys.readouterr().err
+    assert said == f"python -m rwkv_book train: {option} must be below 2**63\n"
+    assert not (tmp_path / "run").exists()
+
+
+def test_the_largest_seed_is_one(tmp_path):
+    seed = str(2**63 - 1)
+    assert main([*TINY, "--seed", seed, "--folder", str(tmp_path / "run")]) == 0
+
+
 def test_a_corpus_that_is_not_there_gets_a_sentence(capsys, tmp_path):
     assert main(["train", "--corpus", "bible", "--folder", str(tmp_path / "run")]) == 1
     assert "bible" in capsys.readouterr().err

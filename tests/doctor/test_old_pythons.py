@@ -17,7 +17,10 @@ import pytest
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "src" / "rwkv_book"
 ON_AN_OLD_PYTHON = [
-    *(PACKAGE / name for name in ("__init__.py", "__main__.py", "folders.py")),
+    *(
+        PACKAGE / name
+        for name in ("__init__.py", "__main__.py", "folders.py", "memory.py")
+    ),
     *(PACKAGE / "commands" / name for name in ("__init__.py", "doctor.py")),
     *sorted((PACKAGE / "doctor").glob("*.py")),
 ]

@@ -105,24 +105,22 @@ def load(path, only=None):
     float32; the mixes are (C,), stored as (1,1,C) or as (C,). `path` is a
     .safetensors file, a PyTorch file (for which PyTorch is imported; code inside it is
     not run), a folder with one of them, or the index of several. The names may have
-    prefixes, or be our own or those of transformers; a trainer's dictionary may hold
-    the weights in one entry; a head that is not there is the embedding.
+    prefixes, or be our own, those of transformers or, of RWKV-7, those of
+    flash-linear-attention; a trainer's dictionary may hold the weights in one entry; a
+    head that is not there is the embedding.
     CheckpointError says all that keeps a file from being a whole and finite RWKV.
     """
     stored, _ = published_tensors(places.contents(path).tensors)
     problems = checks.find_problems(stored, TABLES)
+    advice = checks.advice_on(problems, stored, TABLES)
     arrays = {}
     for key, values in numbers(stored):
         problems += checks.find_bad_numbers(key, values)
         if not problems:  # of a file that is refused nothing is kept
             arrays[key] = values
-    version = checks.find_version(stored)
     if problems:
-        advice = (
-            "Get the file again, or mend it: checkpoint.TABLES says what belongs in."
-        )
-        later = version not in (*TABLES, "unknown")
-        raise CheckpointError(path, problems, "" if later else advice)
+        raise CheckpointError(path, problems, advice)
+    version = checks.find_version(stored)
     if only not in (None, version):
         problem = (
             f"it is of {checks.version_name(version)}, not {checks.version_name(only)}"
@@ -285,9 +283,10 @@ def at_hand(values):
 
 
 def shipped(name="shakespeare"):
-    """The path of a model that comes with the book; `load` reads it.
+    """The path of a model that comes with the book.
 
-    One in a folder is called by both names, as in "generations/rwkv6".
+    One in a folder is called by both names, as in "generations/rwkv6". CheckpointError
+    for any other name, with those of the models that write text.
     """
     folder = Path(files("rwkv_book") / "models")
     found = {
@@ -295,7 +294,15 @@ def shipped(name="shakespeare"):
         for path in folder.rglob("*.safetensors")
     }
     if name not in found:
-        there = ", ".join(sorted(found)) or "none"
+        writers = [each for each, path in sorted(found.items()) if writes_bytes(path)]
+        there = ", ".join(writers) or "none"
         problem = f"no such model comes with the book, which has {there}"
         raise CheckpointError(name, [problem])
     return found[name]
+
+
+def writes_bytes(path):
+    """Whether a file holds an RWKV that reads and writes bytes; no number is read."""
+    stored, _ = published_tensors(read(path))
+    whole = not checks.find_problems(stored, TABLES)
+    return whole and stored[EMBEDDING].shape[0] == 256

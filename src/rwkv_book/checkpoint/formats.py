@@ -16,6 +16,8 @@ from typing import NamedTuple
 import numpy as np
 from safetensors import SafetensorError, TensorSpec, safe_open, serialize_file
 
+from rwkv_book.memory import ran_out
+
 FLOATS = ("float32", "float16", "bfloat16", "float64")
 NAMES = {"F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16"}
 AS_NUMPY = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": "<u2"}
@@ -87,6 +89,8 @@ def safetensors_header(path):
         with safe_open(path, "numpy") as file:
             keys = list(file.keys())
     except (SafetensorError, OSError) as error:
+        if ran_out(error):
+            raise
         problem = f"truncated, or not a safetensors file ({error}): get it again"
         raise CheckpointError(path, [problem]) from error
     with open(path, "rb") as file:
@@ -105,6 +109,8 @@ def read_pytorch(path):
         with warnings.catch_warnings(action="ignore"), safe_globals(HARMLESS):
             content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # a damaged pickle can raise anything
+        if ran_out(error):
+            raise
         found = re.search(r"nsupported (?:global: )?GLOBAL (\S+)", str(error))
         if found:
             problem = f"wants to run {found[1]} when it is read, and was not let"

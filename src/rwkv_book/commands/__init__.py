@@ -7,8 +7,9 @@
     models     which file is meant by the name of a model
 
 A command's module has `add_options(parser)`; `run(chosen)`, which gives the exit code
-or None for 0; and FAILURES, the errors that are not the fault of its arguments. Its
-docstring is what `--help` says. It is imported when the command is asked for.
+or None for 0; FAILURES, the errors that are not the fault of its arguments; and
+SMALLER, what to do where memory runs out. Its docstring is what `--help` says. It is
+imported when the command is asked for.
 """
 
 SUMMARIES = {

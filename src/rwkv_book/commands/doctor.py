@@ -8,6 +8,7 @@ from pathlib import Path
 from rwkv_book import doctor
 
 FAILURES = ()
+SMALLER = "close other programs"
 
 
 def add_options(parser):

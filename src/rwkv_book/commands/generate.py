@@ -9,11 +9,13 @@ import math
 import numpy as np
 
 from rwkv_book import checkpoint
-from rwkv_book.commands.models import find_model, minimal_of
+from rwkv_book.commands.models import SMALLER_MODEL, find_model, minimal_of
 from rwkv_book.text import END_OF_TEXT, tokenizers
 
 FAILURES = (checkpoint.CheckpointError, tokenizers.TokenizerError, RuntimeError)
+SMALLER = SMALLER_MODEL
 WHOLE = "a whole number, 0 or more"
+LARGEST_SEED = 2**63 - 1  # as `train` has it
 # How G1 models were shown a conversation: they go on where the assistant's turn begins.
 # Source: RWKV7-G1x-templates.txt in github.com/BlinkDL/RWKV-LM.
 TURN = "User: {}\n\nAssistant:"
@@ -68,7 +70,7 @@ def add_options(parser):
     )
     parser.add_argument(
         "--seed",
-        type=number(int, 0, math.inf, WHOLE),
+        type=number(int, 0, LARGEST_SEED, f"{WHOLE} and below 2**63"),
         metavar="N",
         help="the same seed gives the same text (default: another text each time)",
     )

@@ -4,9 +4,10 @@ Reads RWKV-4 to 7; runs nothing in it. 1 is a file that the book can't load.
 """
 
 from rwkv_book import checkpoint
-from rwkv_book.commands.models import find_model
+from rwkv_book.commands.models import SMALLER_MODEL, find_model
 
 FAILURES = (checkpoint.CheckpointError,)
+SMALLER = SMALLER_MODEL
 
 
 def add_options(parser):

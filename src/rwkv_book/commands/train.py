@@ -17,6 +17,7 @@ from rwkv_book import checkpoint, parallel, training
 from rwkv_book.text import corpora
 
 FAILURES = (checkpoint.CheckpointError, corpora.CorpusError)
+SMALLER = "lower --batch, --length or --width"
 
 SEVERAL = """
 Several processes share each batch when torchrun starts them; the result is the same:

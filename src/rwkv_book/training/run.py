@@ -45,6 +45,11 @@ class Run:
             for name in ("final_learning_rate", "weight_decay", "seed")
             if not 0 <= getattr(self, name) < math.inf
         ]
+        wrong += [
+            f"{name} must be below 2**63"
+            for name in (*sizes, "seed")
+            if 2**63 <= getattr(self, name) < math.inf
+        ]
         if self.version not in VERSIONS:
             wrong.append(
                 f"version must be one of {', '.join(VERSIONS)}, got {self.version}"

@@ -10,6 +10,7 @@ import safetensors.torch
 import torch
 from helpers.disks import small_disk
 from helpers.files import DTYPES, SUFFIXES, write
+from helpers.later import later_version
 from helpers.published import our_name, random_tensors
 
 from rwkv_book import checkpoint
@@ -17,6 +18,7 @@ from rwkv_book.checkpoint import CheckpointError
 from rwkv_book.folders import DiskFull
 from rwkv_book.rwkv4 import minimal
 from rwkv_book.rwkv4.model import RWKV, Config
+from rwkv_book.training.versions import read_model
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
@@ -283,17 +285,19 @@ def test_names_that_are_not_utf_8_are_saved_and_loaded(tmp_path, suffix):
     assert b"empty" in str(caught.value).encode()
 
 
-def test_a_tensor_is_read_once(tmp_path, monkeypatch):
-    tensors, asked = random_tensors(), []
+@pytest.mark.parametrize("version", ["4", "6", "7"])
+@pytest.mark.parametrize("read", [checkpoint.load, read_model, checkpoint.inspect])
+def test_a_tensor_is_read_once(tmp_path, monkeypatch, read, version):
+    tensors = random_tensors() if version == "4" else later_version(version)
     path = write(tensors, tmp_path / "model.safetensors")
-    read = np.fromfile
+    asked, once = [], np.fromfile
 
     def counted(*arguments, **named):
         asked.append(named["offset"])
-        return read(*arguments, **named)
+        return once(*arguments, **named)
 
     monkeypatch.setattr(np, "fromfile", counted)
-    checkpoint.load(path)
+    read(path)
     assert len(asked) == len(set(asked)) == len(tensors)
 
 
@@ -327,11 +331,14 @@ def test_a_model_that_does_not_come_with_the_book_is_refused(tmp_path, monkeypat
     with pytest.raises(CheckpointError, match="which has none"):
         checkpoint.shipped("shakespeare")
     (tmp_path / "models").mkdir()
-    for name in ("one", "two"):
-        (tmp_path / "models" / f"{name}.safetensors").touch()
+    for name, rows in {"one": 256, "two": 256, "few": 11}.items():
+        tensors = random_tensors(layers=1, vocabulary=rows)
+        write(tensors, tmp_path / "models" / f"{name}.safetensors")
+    write({"trunk.weight": torch.ones(2)}, tmp_path / "models" / "lstm.safetensors")
     assert checkpoint.shipped("two") == tmp_path / "models" / "two.safetensors"
+    assert checkpoint.shipped("lstm").name == "lstm.safetensors"
     for name in ("three", "../models/one", "one.safetensors"):
-        with pytest.raises(CheckpointError, match="which has one, two"):
+        with pytest.raises(CheckpointError, match=r"which has one, two$"):
             checkpoint.shipped(name)
 
 
@@ -339,7 +346,7 @@ def test_a_model_in_a_folder_is_called_by_both_names(tmp_path, monkeypatch):
     monkeypatch.setattr(checkpoint, "files", lambda package: tmp_path)
     path = tmp_path / "models" / "folder" / "one.safetensors"
     path.parent.mkdir(parents=True)
-    path.touch()
+    write(random_tensors(layers=1, vocabulary=256), path)
     assert checkpoint.shipped("folder/one") == path
     with pytest.raises(CheckpointError, match="which has folder/one"):
         checkpoint.shipped("one")

@@ -8,6 +8,7 @@
     nvrtc       what that compiler makes of a text, as a text: PTX
     emulator    threads, step by step, on a machine small enough to watch
     warps       a `__global__` function, thread by thread, every access seen
+    derivatives which derivatives a compiled operator has, and what is refused
     narrow      matrices that stay in 16 bits when they multiply (product.cpp, on a CPU)
     roofline    what is launched, moved and computed, and the floor
 

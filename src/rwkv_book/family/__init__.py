@@ -4,7 +4,7 @@ equation     one recurrence for such a state, in four forms that give the same n
 chunks       the form that training uses: pairs inside a chunk, a table between chunks
 fused        that recurrence compiled, for CPUs and NVIDIA GPUs, with its gradient
 kernels      what is compiled, from `table.cu`, as operators of PyTorch
-derivatives  which derivatives these have, and which they refuse
+derivatives  their gradients
 members      eighteen published operators as cases of it, a few lines each
 portraits    what is found out about a member by trying it
 suffixes     what RWKV-8 is about: an automaton that knows every piece of a text

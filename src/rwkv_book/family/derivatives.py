@@ -1,27 +1,14 @@
-"""Which derivatives the compiled operator has: gradients, in every way to ask for them.
+"""The two halves of a gradient of the family's compiled operator.
 
-What it does not have, it refuses, as the one of RWKV-4 does.
+Which other derivatives are refused, and how, is in `compiled/derivatives.py`.
 """
 
 import torch
 
+from rwkv_book.compiled.derivatives import differentiable
 from rwkv_book.family import kernels
-from rwkv_book.rwkv4.derivatives import chosen
 
 INSTEAD = "use wkv=table_chunked, which PyTorch differentiates in every way"
-NO_TANGENTS = (
-    f"The compiled operator has no forward-mode derivative (jvp, jacfwd): {INSTEAD}"
-)
-
-
-def forward(*arguments):
-    """`kernels.forward`, wherever it is called."""
-    return chosen(kernels.forward, Forward, arguments)(*arguments)
-
-
-def backward(*arguments):
-    """`kernels.backward`, wherever it is called."""
-    return chosen(kernels.backward, Backward, arguments)(*arguments)
 
 
 def remember(ctx, inputs, output):
@@ -45,46 +32,4 @@ def differentiate(ctx, grad_out, grad_after, _):
     return *(None if x is None else grad for x, grad in pairs), None, None
 
 
-def refuse(ctx, *_):
-    raise NotImplementedError(
-        f"The compiled operator has no second derivatives (hessian): {INSTEAD}"
-    )
-
-
-kernels.forward.register_autograd(differentiate, setup_context=remember)
-kernels.backward.register_autograd(refuse)
-
-
-class Forward(torch.autograd.Function):
-    """`kernels.forward` for torch.func, and for tangents."""
-
-    generate_vmap_rule = True
-    setup_context = staticmethod(remember)
-    backward = staticmethod(differentiate)
-
-    @staticmethod
-    def forward(*arguments):
-        return kernels.forward(*arguments)
-
-    @staticmethod
-    def jvp(ctx, *_):
-        raise NotImplementedError(NO_TANGENTS)
-
-
-class Backward(torch.autograd.Function):
-    """`kernels.backward` for torch.func, and for tangents."""
-
-    generate_vmap_rule = True
-    backward = staticmethod(refuse)
-
-    @staticmethod
-    def forward(*arguments):
-        return kernels.backward(*arguments)
-
-    @staticmethod
-    def setup_context(ctx, inputs, output):
-        """Nothing is needed to refuse."""
-
-    @staticmethod
-    def jvp(ctx, *_):
-        raise NotImplementedError(NO_TANGENTS)
+forward, backward = differentiable(kernels, remember, differentiate, INSTEAD)

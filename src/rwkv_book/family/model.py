@@ -123,7 +123,11 @@ class TableRWKV(LanguageModel):
     @classmethod
     def load(cls, path, wkv=None, device="cpu"):
         """A published checkpoint as a model to train, in float32; CheckpointError."""
-        params = checkpoint.load(path, only=cls.version)
+        return cls.of(checkpoint.load(path, only=cls.version), wkv, device)
+
+    @classmethod
+    def of(cls, params, wkv=None, device="cpu"):
+        """The model whose weights these are, {our name: float32 array}: no copy."""
         with torch.device("meta"):  # no initial values, which would be overwritten
             model = cls(cls.config_of(params), wkv)
         for layer, block in enumerate(model.blocks):

@@ -5,7 +5,7 @@
     wkv          its operator in four forms that give the same numbers
     fused        that operator compiled from wkv.cu, at the speed of the hardware
     kernels      what is launched for it, forward and backward
-    derivatives  which gradients it has, and what is refused
+    derivatives  its gradients
     threads      the threads of these kernels, token by token, on a machine to watch
     rungs        wkv.cu as it was, edit by edit, until it was fast on a GPU
     trial        what a changed wkv.cu computes, in a process of its own

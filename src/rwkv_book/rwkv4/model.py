@@ -154,7 +154,11 @@ class RWKV(LanguageModel):
     @classmethod
     def load(cls, path, wkv=wkv_chunked, device="cpu"):
         """A published checkpoint as a model to train, in float32; CheckpointError."""
-        params = checkpoint.load(path, only="4")
+        return cls.of(checkpoint.load(path, only="4"), wkv, device)
+
+    @classmethod
+    def of(cls, params, wkv=wkv_chunked, device="cpu"):
+        """The model whose weights these are, {our name: float32 array}: no copy."""
         vocabulary, width = params["embedding.weight"].shape
         hidden = len(params["blocks.0.channel_mix.key.weight"])
         layers = sum(name.endswith(".bonus") for name in params)

@@ -31,6 +31,7 @@ def new_model(run, wkv=None, ranks=ALONE):
 
 def read_model(path, wkv=None, device="cpu"):
     """A published checkpoint of any version as a model to train; CheckpointError."""
-    network = MODELS[checkpoint.version_of(checkpoint.load(path))]
+    params = checkpoint.load(path)
+    network = MODELS[checkpoint.version_of(params)]
     usual = wkv_chunked if network is rwkv4.RWKV else network.usual_wkv
-    return network.load(path, wkv or usual, device)
+    return network.of(params, wkv or usual, device)

@@ -69,9 +69,9 @@ def is_full(error, folder):
 
 
 def write_text(path, text):
-    """Write a text file in UTF-8, by way of `whole`."""
+    """Write a text file in UTF-8, its lines as they are, by way of `whole`."""
     with whole(path) as part:
-        part.write_text(text, encoding="utf-8")
+        part.write_bytes(text.encode())
 
 
 def kept(*parts):

@@ -33,6 +33,7 @@ from pathlib import Path
 import nbformat
 import psutil
 
+from rwkv_book import folders
 from tools import contents
 from tools.checks import tables
 from tools.checks.tables import RECORD
@@ -182,7 +183,7 @@ def record(row):
     }
     listed = [str(path.relative_to(ROOT)) for path in contents.notebooks()]
     content["rows"] = [rows[name] for name in listed if name in rows]
-    RECORD.write_text(json.dumps(content, indent=1) + "\n")
+    folders.write_text(RECORD, json.dumps(content, indent=1) + "\n")
 
 
 def measure_all(paths, keep):

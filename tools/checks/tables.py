@@ -12,6 +12,7 @@ import re
 import statistics
 from pathlib import Path
 
+from rwkv_book import folders
 from tools.contents import ROOT
 
 RECORD = ROOT / "benchmarks" / "results" / "notebooks.json"
@@ -112,7 +113,7 @@ def write():
     content = json.loads(RECORD.read_text("utf-8"))
     for page in PAGES:
         path = ROOT / page
-        path.write_text(with_tables(path.read_text("utf-8"), content), "utf-8")
+        folders.write_text(path, with_tables(path.read_text("utf-8"), content))
 
 
 if __name__ == "__main__":

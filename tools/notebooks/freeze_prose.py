@@ -19,6 +19,7 @@ import textwrap
 import unicodedata
 from pathlib import Path
 
+from rwkv_book import folders
 from tools import contents
 from tools.notebooks import plain_markdown
 
@@ -108,7 +109,7 @@ def main(arguments=None):
         for heading, text in sections(page).items()
         if text
     ]
-    file.write_text("\n".join(works), encoding="ascii", newline="\n")
+    folders.write_text(file, "\n".join(works))
 
 
 if __name__ == "__main__":

@@ -18,6 +18,7 @@ from pathlib import Path
 
 import nbformat
 
+from rwkv_book import folders
 from tools import contents
 from tools.notebooks.normal_form import counted, normal_form
 
@@ -67,7 +68,7 @@ def main(arguments=None):
     for path in asked.notebooks or contents.notebooks():
         notebook = nbformat.read(path, as_version=4)
         insert(notebook)
-        path.write_text(normal_form(notebook), encoding="utf-8")
+        folders.write_text(path, normal_form(notebook))
         print(path.name)
 
 

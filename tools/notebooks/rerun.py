@@ -8,6 +8,7 @@ from pathlib import Path
 import nbformat
 from nbclient.exceptions import CellExecutionError
 
+from rwkv_book import folders
 from tools import contents
 from tools.notebooks import install_cell, running
 from tools.notebooks.normal_form import METADATA, normal_form
@@ -34,7 +35,7 @@ def main(arguments=None):
             failed = True
             print(f"{path.name}: not stored, a cell failed\n{error}", file=sys.stderr)
             continue
-        path.write_text(normal_form(notebook), encoding="utf-8")
+        folders.write_text(path, normal_form(notebook))
         seconds = time.perf_counter() - start
         print(f"{path.name}: {seconds:.0f} s, {peak / 2**20:.0f} MiB at its peak")
     sys.exit(failed)

@@ -12,10 +12,12 @@ of all languages that are published, beside the English pages.
 """
 
 import argparse
+from io import BytesIO
 
 from babel.messages import Catalog
 from babel.messages.pofile import read_po, write_po
 
+from rwkv_book import folders
 from rwkv_book.language import catalogue
 from tools.contents import ROOT
 from tools.notebooks import translated
@@ -67,16 +69,16 @@ def bring_up_to_date(path, texts, code):
     known.obsolete.clear()
     known.header_comment = f"# {HEAD.format(name=translated.language(code).name)}#"
     path.parent.mkdir(parents=True, exist_ok=True)
-    with open(path, "wb") as file:
-        write_po(file, known, width=88, omit_header=False)
-    tidy(path)
+    file = BytesIO()
+    write_po(file, known, width=88, omit_header=False)
+    folders.write_text(path, tidy(file.getvalue().decode()))
 
 
-def tidy(path):
-    """Without the dates and versions that would change with every run."""
+def tidy(text):
+    """A catalogue without the dates and versions that would change with every run."""
     kept = ("Language:", "MIME-Version", "Content-Type", "Content-Transfer-Encoding")
     lines, head = [], True
-    for line in path.read_text("utf-8").splitlines():
+    for line in text.splitlines():
         head = head and line != ""
         if head and line.startswith('"') and not line[1:].startswith(kept):
             continue
@@ -85,7 +87,7 @@ def tidy(path):
         lines.append(
             line.replace(", python-format", "").replace(", python-brace-format", "")
         )
-    path.write_text("\n".join(lines).rstrip() + "\n", "utf-8")
+    return "\n".join(lines).rstrip() + "\n"
 
 
 def messages(code, pages=None):

@@ -5,9 +5,16 @@ import importlib.util
 import numpy as np
 import pytest
 import torch
-from helpers.later import random_later, run_package
+from helpers.later import (
+    CLOSE,
+    MINIMAL,
+    random_later,
+    read,
+    run_package,
+    tokens,
+    written,
+)
 from safetensors.torch import save_file
-from test_later_versions import CLOSE, MINIMAL, read, tokens, written
 
 from rwkv_book import checkpoint, first_states, states
 from rwkv_book.family import equation

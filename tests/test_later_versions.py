@@ -2,42 +2,24 @@
 
 import ast
 import inspect
-from importlib import import_module
 
 import numpy as np
 import pytest
 import torch
-from helpers.later import random_later, run_package
+from helpers.later import (
+    CLOSE,
+    MINIMAL,
+    random_later,
+    read,
+    run_package,
+    tokens,
+    written,
+)
 
 from rwkv_book import checkpoint
 from rwkv_book.checkpoint import at_hand, checks
 
-MINIMAL = {
-    version: import_module(f"rwkv_book.rwkv{version[0]}.minimal")
-    for version in ("5.2", "6", "7")
-}
-CLOSE = {"rtol": 0, "atol": 2e-5}  # the logits have a deviation of about 1
 every_version = pytest.mark.parametrize("version", MINIMAL)
-
-
-def tokens(count, seed=0):
-    return np.random.default_rng(seed).integers(0, 11, count)
-
-
-def written(tensors, folder):
-    """A .pth file as the package reads it."""
-    torch.save(tensors, folder / "model.pth")
-    return folder / "model.pth"
-
-
-def read(version, params, some, state=None):
-    """All logits of a text (T,V), and the state after it."""
-    minimal, rows = MINIMAL[version], []
-    state = minimal.initial_state(params) if state is None else state
-    for token in some:
-        logits, state = minimal.step(token, state, params)
-        rows.append(logits)
-    return np.array(rows), state
 
 
 def assert_equal_to_the_package(version, tensors, folder, count=40):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 from helpers.later import random_later
-from test_states import random_model
+from helpers.random_model import random_model
 
 from rwkv_book import readers
 from rwkv_book.training.versions import read_model

@@ -8,6 +8,7 @@ import pytest
 import torch
 from helpers.disks import small_disk
 from helpers.later import random_later
+from helpers.random_model import random_model
 from safetensors import safe_open
 from safetensors.numpy import save_file
 
@@ -15,21 +16,12 @@ from rwkv_book import checkpoint, states, training
 from rwkv_book.commands import models
 from rwkv_book.folders import DiskFull
 from rwkv_book.rwkv4 import minimal
-from rwkv_book.rwkv4.model import RWKV, Config
+from rwkv_book.rwkv4.model import RWKV
 from rwkv_book.rwkv4.wkv import WkvState
 from rwkv_book.rwkv7 import minimal as rwkv7
 from rwkv_book.states import Reading, StateError
 
 LENGTH = 37
-
-
-def random_model(layers=3, width=16, vocabulary=23, seed=0):
-    """A model whose layers all do something: none of its weights is zero."""
-    torch.manual_seed(seed)
-    model = RWKV(Config(vocabulary, layers, width)).requires_grad_(False)
-    for weights in model.parameters():
-        weights += 0.3 * torch.randn_like(weights)
-    return model
 
 
 @pytest.fixture(scope="module")

@@ -8,6 +8,7 @@ from functools import cache
 
 import pytest
 import yaml
+from helpers.repository import text
 from IPython.core.inputtransformer2 import TransformerManager
 
 from tools import contents
@@ -25,10 +26,6 @@ ABSOLUTE_PATH = re.compile(r"(?<![\w.:/])/(?:home|root|tmp|usr|work|Users|opt)/\
 
 def name(path):
     return str(path.relative_to(ROOT))
-
-
-def text(path):
-    return (ROOT / path).read_text(encoding="utf-8")
 
 
 @cache

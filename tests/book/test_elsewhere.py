@@ -11,6 +11,7 @@ from urllib.parse import parse_qs, urlsplit
 import nbformat
 import pytest
 import yaml
+from helpers.repository import text
 
 from tools import contents
 from tools.checks import environment, limits, release, tables
@@ -21,10 +22,6 @@ RECORD = json.loads(tables.RECORD.read_text(encoding="utf-8"))
 WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
 FORMS = sorted((ROOT / ".github" / "ISSUE_TEMPLATE").glob("[!c]*.yml"))
 HUB = ROOT / "book" / "workshop" / "jupyterhub.md"
-
-
-def text(path):
-    return (ROOT / path).read_text(encoding="utf-8")
 
 
 # --- Binder: its environment, and a notebook within its memory ---------------------

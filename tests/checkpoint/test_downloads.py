@@ -14,6 +14,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 from helpers.disks import read_only, small_disk
+from helpers.network import closed_port
 
 from rwkv_book import checkpoint
 from rwkv_book.checkpoint import CheckpointError, downloads
@@ -126,6 +127,14 @@ def test_a_download_is_checked_kept_and_not_repeated(hub, tmp_path):
     assert download(hub, tmp_path) == (0, path) and len(hub.asked) == asked
 
 
+@pytest.mark.parametrize("umask", [0o022, 0o077])
+def test_others_may_read_a_download_as_the_umask_says(hub, tmp_path, umask):
+    code, path = download(hub, tmp_path, f"import os; os.umask({umask})\n")
+    assert code == 0
+    for file in (path, tmp_path / NAME / "source.json"):
+        assert os.stat(file).st_mode & 0o777 == 0o666 & ~umask
+
+
 def test_an_interrupted_download_goes_on_with_the_revision_it_began_with(hub, tmp_path):
     hub.broken = "cut"
     assert "could not be fetched" in refused(hub, tmp_path)
@@ -173,13 +182,6 @@ def test_a_file_that_the_hub_itself_gives_another_digest_is_not_fetched(hub, tmp
 def assert_says_what_to_do(text):
     for part in (f"/{REPOSITORY}", "could not be fetched", "shipped()", "its path to"):
         assert part in text
-
-
-def closed_port():
-    """An address where nobody listens."""
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        return f"http://127.0.0.1:{taken.getsockname()[1]}"
 
 
 def test_without_a_network_the_message_says_what_to_do(tmp_path):

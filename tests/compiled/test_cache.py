@@ -11,24 +11,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from helpers.kernels import needs_compiler, put_first, times
+from helpers.kernels import build, needs_compiler, put_first, times
 
-from rwkv_book.compiled import cpu
 from rwkv_book.compiled.cache import compiled
 
 TESTS = Path(__file__).parents[1]
-
-
-@pytest.fixture
-def cache(tmp_path, monkeypatch):
-    """A folder of caches with nothing in it, not even itself."""
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "caches"))
-    return tmp_path / "caches" / "rwkv-book" / "compiled"
-
-
-def build(stored="float"):
-    """Compile and load, whatever this process has loaded before."""
-    return cpu.library.__wrapped__(times, stored)
 
 
 def start(code, **options):

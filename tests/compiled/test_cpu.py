@@ -8,23 +8,11 @@ from pathlib import Path
 import pytest
 import torch
 from helpers import kernels
-from helpers.kernels import needs_compiler, put_first, times
+from helpers.kernels import build, needs_compiler, put_first, times
 
 from rwkv_book.compiled import cpu
 
 pytestmark = needs_compiler
-
-
-@pytest.fixture
-def cache(tmp_path, monkeypatch):
-    """A folder of caches with nothing in it, not even itself."""
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "caches"))
-    return tmp_path / "caches" / "rwkv-book" / "compiled"
-
-
-def build(stored="float"):
-    """Compile and load, whatever this process has loaded before."""
-    return cpu.library.__wrapped__(times, stored)
 
 
 @pytest.mark.parametrize("channels", [1, 15, 16, 50])

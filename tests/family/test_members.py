@@ -19,9 +19,7 @@ SCALE = N**0.5  # most of theirs divide the query by it
 CLOSE = 2e-5  # they compute in float32
 
 
-@pytest.fixture(autouse=True)
-def seed():
-    torch.manual_seed(0)
+pytestmark = pytest.mark.usefixtures("seed")
 
 
 def random(*shape):

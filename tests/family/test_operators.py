@@ -15,9 +15,7 @@ from rwkv_book.rwkv7 import wkv as rwkv7
 BATCH, TIME, HEADS, SIZE = 2, 21, 3, 4
 
 
-@pytest.fixture(autouse=True)
-def seed():
-    torch.manual_seed(0)
+pytestmark = pytest.mark.usefixtures("seed")
 
 
 def random(*shape):

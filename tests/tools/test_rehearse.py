@@ -3,7 +3,6 @@
 import _thread
 import json
 import re
-import signal
 import sys
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -219,14 +218,6 @@ def test_who_was_there_stays_and_so_does_a_server_that_ran(hub):
     deleted = {path for method, path in hub.asked if method == "DELETE"}
     assert "/user/anna/api/kernels/anna" in deleted
     assert "/hub/api/users/ben/server" in deleted
-
-
-@pytest.fixture
-def ctrl_c():
-    """As in a fresh process: a test before may have changed what it does."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
 
 
 def test_ctrl_c_leaves_nothing(hub, ctrl_c):

@@ -24,15 +24,8 @@ from helpers.tiny_run import (
 
 from rwkv_book.folders import DiskFull
 
+pytestmark = pytest.mark.usefixtures("ctrl_c")
 STOPS = {signal.SIGINT: KeyboardInterrupt, signal.SIGTERM: SystemExit}
-
-
-@pytest.fixture(autouse=True)
-def ctrl_c():
-    """As in a terminal: what a shell runs in the background ignores Ctrl-C."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
 
 
 @pytest.mark.parametrize("number", STOPS)

@@ -23,7 +23,7 @@ from importlib import import_module
 
 from rwkv_book.commands import SUMMARIES
 from rwkv_book.doctor import OLDEST_PYTHON
-from rwkv_book.memory import ran_out
+from rwkv_book.out_of_memory import ran_out
 
 PROGRAM = "python -m rwkv_book"
 

@@ -19,7 +19,7 @@ PACKAGE = ROOT / "src" / "rwkv_book"
 ON_AN_OLD_PYTHON = [
     *(
         PACKAGE / name
-        for name in ("__init__.py", "__main__.py", "folders.py", "memory.py")
+        for name in ("__init__.py", "__main__.py", "folders.py", "out_of_memory.py")
     ),
     *(PACKAGE / "commands" / name for name in ("__init__.py", "doctor.py")),
     *sorted((PACKAGE / "doctor").glob("*.py")),

@@ -16,7 +16,7 @@ from typing import NamedTuple
 import numpy as np
 from safetensors import SafetensorError, TensorSpec, safe_open, serialize_file
 
-from rwkv_book.memory import ran_out
+from rwkv_book.out_of_memory import ran_out
 
 FLOATS = ("float32", "float16", "bfloat16", "float64")
 NAMES = {"F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16"}

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from rwkv_book import memory
+from rwkv_book import out_of_memory
 
 FAR = 10**15  # numbers: more bytes than a processor can address
 
@@ -25,7 +25,7 @@ FAR = 10**15  # numbers: more bytes than a processor can address
 def test_numpy_python_and_pytorch_are_understood(ask):
     with pytest.raises((MemoryError, RuntimeError, ValueError)) as caught:
         ask()
-    assert memory.ran_out(caught.value)
+    assert out_of_memory.ran_out(caught.value)
 
 
 @pytest.mark.cuda
@@ -33,15 +33,15 @@ def test_numpy_python_and_pytorch_are_understood(ask):
 def test_a_gpu_is_understood():
     with pytest.raises(RuntimeError) as caught:
         torch.empty(FAR, device="cuda")
-    assert memory.ran_out(caught.value)
+    assert out_of_memory.ran_out(caught.value)
 
 
 def test_the_system_is_understood_and_other_errors_are_none_of_memory():
-    assert memory.ran_out(OSError(errno.ENOMEM, "Cannot allocate memory"))
+    assert out_of_memory.ran_out(OSError(errno.ENOMEM, "Cannot allocate memory"))
     for error in (
         OSError(errno.ENOSPC, "No space left on device"),
         RuntimeError("shape '[3]' is invalid"),
         ValueError("an array is no number"),
         TypeError("out of memory"),
     ):
-        assert not memory.ran_out(error)
+        assert not out_of_memory.ran_out(error)

@@ -5,24 +5,24 @@
 The networks of `rwkv_book.labs.one_body` differ in the rule alone: how the table fades,
 what is taken out of it, and at which rate. Parameters are equal within 1 %. On text all
 are trained from nothing on the same windows of Shakespeare in the same order, as the
-networks of generations.py are, and judged by the loss on the beginnings of three works
-that none has read. In the labs (overwriting, parity, cups) they are trained as those of
-state_labs.py are, and judged by the share of right answers, by length. Each gets, for
-each of the four, the learning rate with which it does best for seed 0, with a worse one
-on each side of it; in the labs up to four are tried, since an arm that only guesses has
-no best. Then it is trained with other seeds. Seeds of one number read the same texts.
-It takes about an hour of a core, and goes on where it was interrupted. --tiny trains a
-few steps of each and records nothing.
+networks of version_comparison.py are, and judged by the loss on the beginnings of three
+works that none has read. In the labs (overwriting, parity, cups) they are trained as
+those of state_labs.py are, and judged by the share of right answers, by length. Each
+gets, for each of the four, the learning rate with which it does best for seed 0, with a
+worse one on each side of it; in the labs up to four are tried, since an arm that only
+guesses has no best. Then it is trained with other seeds. Seeds of one number read the
+same texts. It takes about an hour of a core, and goes on where it was interrupted.
+--tiny trains a few steps of each and records nothing.
 """
 
 import statistics
 from dataclasses import asdict, replace
 
-import generations
 import measure
 import pieces
 import torch
 from torch import nn
+from version_comparison import HELD_OUT, RUN
 
 from rwkv_book.family.fused import table_fused
 from rwkv_book.labs import bench, evaluation
@@ -66,9 +66,7 @@ def on_text(job, run):
     )
     config = config_of(job["rule"], VOCABULARY, run.layers, run.width, run.head_size)
     corpus = corpora.load(run.corpus)
-    works = {
-        name: text[: generations.HELD_OUT] for name, text in corpus.validation.items()
-    }
+    works = {name: text[:HELD_OUT] for name, text in corpus.validation.items()}
     torch.manual_seed(run.seed)
     network = OneBody(config, table_fused)
     untrained, _ = evaluation.windowed_loss(network, works, run.length)
@@ -94,7 +92,7 @@ def rows(run, steps=None):
     """All rules on all four, each at its best learning rate."""
     settings = {
         **asdict(run),
-        "held_out": generations.HELD_OUT,
+        "held_out": HELD_OUT,
         "test": [TEST_SEED, TESTED_TEXTS],
         "labs": steps or [tasks()[lab].steps for lab in LABS],
     }
@@ -116,9 +114,9 @@ def rows(run, steps=None):
 def main():
     if measure.tiny(__doc__):
         tiny = {"steps": 3, "warm_up": 1, "width": 16, "length": 32, "head_size": 8}
-        rows(replace(generations.RUN, **tiny), steps=3)
+        rows(replace(RUN, **tiny), steps=3)
         return
-    found = rows(generations.RUN)
+    found = rows(RUN)
     measure.record("one-family", "cpu", found, command=COMMAND)
 
 

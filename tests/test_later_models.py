@@ -127,23 +127,106 @@ def test_a_learned_first_state_is_begun_with_and_learned(version, tmp_path):
 
 
 @every_version
-def test_before_training_it_predicts_nothing_and_starts_as_published(version):
+def test_before_training_it_predicts_nothing(version):
     torch.manual_seed(0)
-    config = MODEL[version].Config(256, 4, 128)
-    model = MODEL[version].RWKV(config)
-    for block in model.blocks:
-        mix = block.time_mix
-        for matrix in (mix.receptance.weight, mix.value.weight, 10 * mix.key.weight):
-            torch.testing.assert_close(
-                matrix @ matrix.T, torch.eye(128), rtol=0, atol=1e-5
-            )
-        assert not mix.output.weight.any() and not block.channel_mix.value.weight.any()
-        key = block.channel_mix.key.weight
-        torch.testing.assert_close(key.T @ key, torch.eye(128), rtol=0, atol=1e-5)
-    scales = [block.time_mix.norm_heads.weight[0].item() for block in model.blocks]
-    assert scales == pytest.approx([(layer / 4) ** 0.7 for layer in (1, 2, 3, 4)])
+    model = MODEL[version].RWKV(MODEL[version].Config(256, 4, 128))
     logits, _ = model(torch.randint(0, 256, (1, 50)))
     assert logits.std() < 1
+
+
+def in_a_channel(version, channel, layer, layers, width, size):
+    """Where each vector of a layer begins in one channel, by the official code."""
+    deep, ahead = layer / (layers - 1), 1 - layer / layers
+    ramp, share = channel / (width - 1), channel / width
+    found = {
+        "norm_time.weight": 1,
+        "norm_channel.weight": 1,
+        "time_mix.norm_heads.weight": ((1 + layer) / layers) ** 0.7,
+    }
+    found |= {name.replace("weight", "bias"): 0 for name in found}
+    if version == "7":
+        powers = {"receptance": 0.2, "decay": 0.9, "key": 0.7}
+        powers |= {"value": 0.7, "rate": 0.9, "gate": 0.2}
+        for part, power in powers.items():
+            found[f"time_mix.shift_{part}"] = 1 - share ** (power * ahead)
+        half = (size - 1) / 2  # a head's first channel is at -1, its last at 1
+        place = (channel % size - half) / half
+        zigzag = place * abs(place)
+        decay = -6 + 6 * ramp ** (1 + deep**0.3) + 0.5 + 2.5 * zigzag
+        found["time_mix.decay_bias"] = decay
+        found["time_mix.rate_bias"] = -0.19 + 0.3 * zigzag + 0.4 * (ramp - 0.5)
+        if layer:
+            found["time_mix.value_bias"] = 0.73 - 0.4 * (ramp - 0.5)
+        found["time_mix.removal_scale"] = 0.71 - 0.1 * (ramp - 0.5)
+        found["time_mix.rate_in_key"] = 1.02
+        found["time_mix.bonus"] = -0.04
+        return found | {"channel_mix.shift_key": 1 - share ** (ahead**4)}
+    found["time_mix.log_decay_rate"] = -6 + 5 * ramp ** (0.7 + 1.3 * deep)
+    found["time_mix.bonus"] = deep * (1 - ramp) + 0.1 * ((channel + 1) % 3 - 1)
+    mix = {
+        "time_mix.mix_key": share**ahead,
+        "time_mix.mix_value": share**ahead + 0.3 * deep,
+        "time_mix.mix_receptance": share ** (0.5 * ahead),
+        "time_mix.mix_gate": share ** (0.5 * ahead),
+        "channel_mix.mix_key": share**ahead,
+        "channel_mix.mix_receptance": share**ahead,
+    }
+    if version == "6":  # which counts from the previous token
+        mix |= {"time_mix.mix_first": share**ahead, "time_mix.mix_decay": share**ahead}
+        mix = {name.replace(".mix_", ".shift_"): 1 - x for name, x in mix.items()}
+    return found | mix
+
+
+# Of the rest, by the end of their names: the gain of what is orthogonal, 0 for zeros.
+GAINS = {
+    "time_mix.receptance.weight": 1,
+    "time_mix.key.weight": 0.1,
+    "time_mix.value.weight": 1,
+    "time_mix.gate.weight": 0.1,
+    "time_mix.output.weight": 0,
+    "channel_mix.receptance.weight": 0,
+    "channel_mix.key.weight": 1,
+    "channel_mix.value.weight": 0,
+    "_down": 0,
+    "_up": 0.1,
+    "head.weight": 0.5 * (100 / 64) ** 0.5,
+}
+
+
+def check_matrix(version, name, weights):
+    """Orthogonal, zero, or evenly spread around it."""
+    most = 1e-4 if name == "embedding.weight" else 0.01
+    if name == "embedding.weight" or (version == "6" and name.endswith("_up")):
+        assert 0.99 * most < weights.abs().max() <= most, name
+        assert weights.std().item() == pytest.approx(most / 3**0.5, rel=0.05), name
+        return
+    (gain,) = (gain for end, gain in GAINS.items() if name.endswith(end))
+    tall = weights.shape[0] >= weights.shape[1]
+    square = weights.T @ weights if tall else weights @ weights.T
+    wanted = gain**2 * torch.eye(len(square))
+    torch.testing.assert_close(square, wanted, rtol=0, atol=1e-5, msg=name)
+
+
+@every_version
+def test_every_value_begins_as_in_the_official_code(version):
+    """All parameters: vectors channel by channel, and how matrices are drawn."""
+    torch.manual_seed(0)
+    shape = {"layers": 4, "width": 64}
+    config = MODEL[version].Config(vocabulary=100, head_size=16, **shape)
+    rest = dict(MODEL[version].RWKV(config).named_parameters())
+    for layer in range(4):
+        channels = [
+            in_a_channel(version, c, layer, size=16, **shape) for c in range(64)
+        ]
+        for name in channels[0]:
+            found = rest.pop(f"blocks.{layer}.{name}").detach().flatten()
+            wanted = [channel[name] for channel in channels]
+            np.testing.assert_allclose(found, wanted, rtol=0, atol=1e-5, err_msg=name)
+    for norm in ("norm_in", "norm_out"):
+        assert (rest.pop(f"{norm}.weight") == 1).all()
+        assert not rest.pop(f"{norm}.bias").any()
+    for name, weights in rest.items():
+        check_matrix(version, name, weights.detach())
 
 
 def test_half_lives_of_rwkv7_span_from_a_token_to_thousands():

@@ -119,13 +119,16 @@ def package(version):
     return module
 
 
+def open_package(path, version, strategy="cpu fp32"):
+    """The model that the package `rwkv` makes of a .pth file."""
+    if version == "7":
+        return package(version).RWKV(str(path).removesuffix(".pth"), strategy)
+    return package(version).RWKV(str(path), strategy, verbose=False)
+
+
 def run_package(path, version, tokens, state=None, one_by_one=False):
     """(logits (T,V) as NumPy, state) of the package `rwkv` for a .pth file, in fp32."""
-    strategy = "cpu fp32"
-    if version == "7":
-        model = package(version).RWKV(str(path).removesuffix(".pth"), strategy)
-    else:
-        model = package(version).RWKV(str(path), strategy, verbose=False)
+    model = open_package(path, version)
     tokens, rows = [int(token) for token in tokens], []
     with torch.no_grad():
         if one_by_one:

@@ -5,10 +5,10 @@ import json
 from dataclasses import replace
 
 import decay_bound
-import generations
 import one_family
 import pytest
 import torch
+import version_comparison
 
 from rwkv_book.family import portraits
 from rwkv_book.family.equation import table_chunked, table_recurrent
@@ -130,7 +130,7 @@ def test_a_text_and_a_lab_are_learned(tmp_path, monkeypatch):
     monkeypatch.setattr(one_family, "RULES", ("GLA",))
     monkeypatch.setattr(one_family, "LABS", ("parity",))
     run = replace(
-        generations.RUN,
+        version_comparison.RUN,
         corpus="prose",
         steps=3,
         warm_up=1,

@@ -1,4 +1,7 @@
-"""What no form of the recurrence can read, and the table that it begins with."""
+"""What no form of the recurrence can read, and the table that it begins with.
+
+Shapes and types only: no number is looked at, so that nothing waits for a GPU.
+"""
 
 
 def checked(log_decay, receptance, key, value, remove, replace, state):

@@ -20,7 +20,9 @@ log_decay, at most 0, receptance and key (B,T,H,N), value (B,T,H,M), remove and 
 (B,T,H,N) or None for both, and `state` (B,H,M,N), which an earlier call returned, or
 None for a table of zeros. It returns outputs (B,T,H,M) and the table after the last
 token, and gradients flow through all. No exponent is ever positive, so that a table may
-keep everything (a log_decay of 0) or nothing (of -infinity).
+keep everything (a log_decay of 0) or nothing (of -infinity). Shapes and types are
+checked, in `arguments`; that no log_decay is above 0 is not, since looking at numbers
+makes a GPU wait and breaks a compiled graph. Above 0 a table grows without end.
 Sources: Peng et al. 2025, arXiv 2503.14456, for the recurrence; Yang et al. 2024, arXiv
 2406.06484, for the triangular solve.
 """

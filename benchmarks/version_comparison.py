@@ -1,6 +1,6 @@
 """Which RWKV learns most from the same text, at the same size: 4, 5.2, 6 or 7?
 
-    python benchmarks/generations.py [--tiny] [--ship]
+    python benchmarks/version_comparison.py [--tiny] [--ship]
 
 All are trained from nothing on the same windows of Shakespeare in the same order, with
 parameters equal within 1 %: three layers of 64 channels, tables of 16 keys by 16
@@ -33,7 +33,7 @@ from rwkv_book.rwkv5 import model as rwkv5
 from rwkv_book.rwkv6 import model as rwkv6
 from rwkv_book.rwkv7 import model as rwkv7
 from rwkv_book.text import corpora
-from rwkv_book.training import VOCABULARY, Run, fit, join
+from rwkv_book.training import VOCABULARY, Run, fit, join, make_optimizer
 
 RUN = Run(layers=3, width=64, steps=400, batch=4, length=256, warm_up=40, head_size=16)
 RATES = (8e-3, 1.6e-2)
@@ -44,7 +44,7 @@ RANKS = {
     "7": {"decay_rank": 8, "rate_rank": 8, "value_rank": 8, "gate_rank": 8},
 }
 MODELS = {"4": rwkv4, "5.2": rwkv5, "6": rwkv6, "7": rwkv7}
-FOLDER = pieces.RUNS / "generations"
+FOLDER = pieces.RUNS / "version-comparison"
 SHIPPED = measure.ROOT / "src" / "rwkv_book" / "models" / "generations"
 
 
@@ -74,12 +74,19 @@ def train(job, run):
     """A network and the loss before each of its steps."""
     rate = job["learning_rate"]
     run = replace(
-        run, learning_rate=rate, final_learning_rate=rate / 20, seed=job["seed"]
+        run,
+        learning_rate=rate,
+        final_learning_rate=rate / 20,
+        seed=job["seed"],
+        weight_decay=job.get("weight_decay", run.weight_decay),
     )
     torch.manual_seed(run.seed)
     model = network(job["version"], run, hidden_of(job["version"], run))
+    optimizer = make_optimizer(model, run)
+    for group in optimizer.param_groups:
+        group["eps"] = job.get("eps", group["eps"])
     data = join(corpora.load(run.corpus).training)
-    return model, [loss.item() for loss in fit(model, run, data)]
+    return model, [loss.item() for loss in fit(model, run, data, optimizer)]
 
 
 def row(job, run, folder):
@@ -109,31 +116,43 @@ def row(job, run, folder):
     }
 
 
-COMMAND = "benchmarks/generations.py --ship"
+COMMAND = "benchmarks/version_comparison.py --ship"
 
 
 def file_name(job):
     return "-".join(map(str, job.values())) + ".safetensors"
 
 
-def rows(run, folder=FOLDER, tiny=False):
-    """All versions, each at its best learning rate; a `tiny` run tunes nothing."""
+def kept(run, folder=FOLDER):
+    """The rows that there are of a run, and those that are made when asked for."""
     settings = {**asdict(run), "ranks": RANKS, "held_out": HELD_OUT}
-    made = pieces.Pieces("generations", settings, lambda job: row(job, run, folder))
+    return pieces.Pieces(
+        "version-comparison", settings, lambda job: row(job, run, folder)
+    )
+
+
+def rows(made, tiny=False):
+    """All versions, each at its best learning rate; a `tiny` run tunes nothing."""
     arms = [{"version": version} for version in MODELS]
     if tiny:
         return [made.row({**arm, "learning_rate": RATES[0], "seed": 0}) for arm in arms]
     return made.compare(arms, RATES, SEEDS, loss="loss")
 
 
-def ship(found):
-    """The networks of seed 1, which exist at the best rate alone."""
+def best_rows(found):
+    """Those of seed 1, which exist at the best rate alone."""
+    return [row for row in found if row["seed"] == 1]
+
+
+def job_of(row):
+    return {key: row[key] for key in ("version", "learning_rate", "seed")}
+
+
+def ship(best):
     SHIPPED.mkdir(exist_ok=True)
-    for each in found:
-        if each["seed"] == 1:
-            job = {key: each[key] for key in ("version", "learning_rate", "seed")}
-            to = SHIPPED / f"rwkv{each['version'][0]}.safetensors"
-            shutil.copyfile(FOLDER / file_name(job), to)
+    for row in best:
+        to = SHIPPED / f"rwkv{row['version'][0]}.safetensors"
+        shutil.copyfile(FOLDER / file_name(job_of(row)), to)
 
 
 def main():
@@ -144,12 +163,12 @@ def main():
     torch.set_num_threads(1)
     if chosen.tiny:
         tiny = replace(RUN, steps=3, warm_up=1, width=16, length=32, head_size=8)
-        rows(tiny, FOLDER / "tiny", tiny=True)
+        rows(kept(tiny, FOLDER / "tiny"), tiny=True)
         return
-    found = rows(RUN)
-    measure.record("generations", "cpu", found, run=asdict(RUN), ranks=RANKS)
+    found = rows(kept(RUN))
+    measure.record("version-comparison", "cpu", found, run=asdict(RUN), ranks=RANKS)
     if chosen.ship:
-        ship(found)
+        ship(best_rows(found))
 
 
 if __name__ == "__main__":

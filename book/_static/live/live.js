@@ -4,7 +4,8 @@
 
 import { faces } from "./faces.js";
 import * as figures from "./figures.js";
+import { filling } from "./filling.js";
 import { mount } from "./mount.js";
 
 document.querySelectorAll("[data-live]").forEach((root, number) =>
-  mount(root, number, { ...figures, faces }));
+  mount(root, number, { ...figures, faces, filling }));

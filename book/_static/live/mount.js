@@ -10,6 +10,7 @@ export function mount(root, number, figures) {
   const output = make("div", root, { className: "live-output" });
   output.setAttribute("role", "status");
   const values = {};
+  const chosen = [];
   let turn = 0;
   const show = () => {
     const now = ++turn;
@@ -23,12 +24,13 @@ export function mount(root, number, figures) {
     const field = make("div", fields);
     const id = `live-${number}-${position}`;
     const label = make("label", field, { htmlFor: id, textContent: control.label });
-    const read = kinds[control.kind](control, field, label, id);
+    const read = kinds[control.kind](control, field, label, id, values);
     const choose = () => {
       values[control.name] = read();
     };
+    chosen.push(choose);
     field.addEventListener("input", () => {
-      choose();
+      chosen.forEach((each) => each());
       show();
     });
     choose();
@@ -52,6 +54,22 @@ const kinds = {
       said.textContent = text;
       input.setAttribute("aria-valuetext", text);
       return value;
+    };
+  },
+
+  // Along a text: it ends where the text does, and where it stands at its end, it stays
+  // there while the text grows.
+  along({ start, text, most }, field, label, id, values) {
+    const said = make("span", label, { className: "live-value" });
+    const input = make("input", field, { id, type: "range", min: 0, step: 1, max: most });
+    input.value = start;
+    return () => {
+      const atEnd = input.value === input.max;
+      input.max = Math.min([...values[text]].length, most);
+      if (atEnd) input.value = input.max;
+      said.textContent = input.value;
+      input.setAttribute("aria-valuetext", input.value);
+      return Number(input.value);
     };
   },
 

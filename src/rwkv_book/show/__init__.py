@@ -18,6 +18,7 @@
     stages      three words through a transformer's block
     gating      one cell over a sentence, with its gates to set
     brackets    tokens merged in any order, as a tree
+    filling     a table that fills while a reader's sentence is read
     faces       all letters at once and one by one, on a reader's text
     endings     what an automaton foretells of a reader's text
 

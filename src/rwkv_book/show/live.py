@@ -1,8 +1,8 @@
 """Figures that compute where they are read: in a page without a kernel, and with one.
 
 Where a slider's pictures are too many to make them all beforehand, or where readers
-bring their own text, the page computes: a function of book/_static/live/figures.js, on
-the modules of the playground, draws what `picture` draws here. A kernel moves
+bring their own text, the page computes: a function of book/_static/live (live.js lists
+them), on the modules of the playground, draws what `picture` draws here. A kernel moves
 ipywidgets and calls `picture`. Controls and data are written once, for both.
 """
 
@@ -30,6 +30,15 @@ def text(name, label, start, longest=80):
     return control("text", name, label, start, longest=longest)
 
 
+def along(name, label, text, start, most):
+    """A slider along what is typed into the control `text`: how many letters of it.
+
+    It ends where they end, at `most` at the latest, and a slider at its end stays there
+    while a reader types on.
+    """
+    return control("along", name, label, start, text=text, most=most)
+
+
 def control(kind, name, label, start, **more):
     return {"kind": kind, "name": name, "label": label, "start": start, **more}
 
@@ -37,7 +46,7 @@ def control(kind, name, label, start, **more):
 class Figure:
     """Controls, and picture(**values) of what they are set to; a notebook displays it.
 
-    `name` is the page's function in figures.js, which is given the values and `data`.
+    `name` is the page's function in live.js, which is given the values and `data`.
     What `picture` returns has `html()`, and `alt` or a `title` in words, as show's
     pictures have. `label` says to those who don't see it what moves here.
     """
@@ -73,6 +82,9 @@ class Figure:
                 said = html.escape(f"{type(error).__name__}: {error}")
                 shown.value = f"<p><strong>This can't be drawn.</strong> {said}</p>"
 
+        for each in self.controls:
+            if each["kind"] == "along":
+                follow(inputs[each["name"]], inputs[each["text"]], each["most"])
         for each in inputs.values():
             each.observe(update, "value")
         return ipywidgets.VBox([*inputs.values(), shown])
@@ -110,15 +122,15 @@ def place(label, about, picture):
 
 
 def starting_value(each):
-    if each["kind"] == "text":
+    if "options" not in each:
         return each["start"]
     return each["options"][each["start"]][1]
 
 
 def starting_text(each):
-    return (
-        each["start"] if each["kind"] == "text" else each["options"][each["start"]][0]
-    )
+    if "options" not in each:
+        return f"{each['start']}"
+    return each["options"][each["start"]][0]
 
 
 def input_widget(each):
@@ -130,7 +142,22 @@ def input_widget(each):
     }
     if each["kind"] == "text":
         return ipywidgets.Text(value=each["start"], continuous_update=True, **common)
+    if each["kind"] == "along":
+        return ipywidgets.IntSlider(each["start"], 0, each["most"], **common)
     kinds = {"slider": ipywidgets.SelectionSlider, "menu": ipywidgets.Dropdown}
     options = [(language.say(text), value) for text, value in each["options"]]
     index = each["start"]
     return kinds[each["kind"]](options=options, index=index, **common)
+
+
+def follow(slider, text, most):
+    """Let a slider along a text end where the text does, and now at once."""
+
+    def update(_=None):
+        at_end = slider.value == slider.max
+        slider.max = min(len(text.value), most)
+        if at_end:
+            slider.value = slider.max
+
+    text.observe(update, "value")
+    update()

@@ -8,7 +8,7 @@ network as PyTorch starts it and with U = 1 (the state is kept until something c
 it), all with the same batches. Each gets a search of its own for the learning rate,
 from seeds that are not used again; then it is trained from other seeds at the best one.
 A row has the probability that the network gives to the truth, on new bits: 0.5 is a
-coin. `cell` is what sigmoid(bias) leaves after all the steps. It takes about five
+coin. `cell` is what sigmoid(bias) leaves after all the steps. It takes about eight
 minutes of one core, and records what it has after each network.
 """
 
@@ -23,7 +23,7 @@ from torch import nn
 from rwkv_book.text import reviews
 
 WIDTH, STEPS, BATCH = 16, 200, 64
-RATES = (0.003, 0.01, 0.03, 0.1)
+RATES = (0.003, 0.01, 0.03, 0.1, 0.3, 1.0)
 BIASES = (0, 1, 2, 3, 4, 5, 6, 8)
 
 

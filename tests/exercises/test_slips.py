@@ -1,5 +1,7 @@
 """Each exercise that only Python can check has a worked wrong answer on its page."""
 
+import importlib
+import re
 import shutil
 
 import pytest
@@ -7,7 +9,9 @@ from helpers.exercises import of, told
 
 from rwkv_book import language
 from rwkv_book.exercises import export, slips
+from tools.contents import chapters
 from tools.notebooks import translated
+from tools.notebooks.plain_markdown import cells
 
 CHAPTERS = [f"{chapter:02d}" for chapter in range(1, 17)]
 OF_CODE = [
@@ -15,6 +19,12 @@ OF_CODE = [
     for chapter in CHAPTERS
     for number, data in export.of_chapter(chapter).items()
     if data["kind"] == "code"
+]
+TO_BUILD = [
+    number.replace("-", ".")
+    for page in chapters()
+    for cell in cells(page)
+    for number in re.findall(r"{exercise}.*\(build.*\n:label: ex-(.+)", cell.source)
 ]
 # What each slip is told: a mistake that has a sentence of its own, no fallback.
 SENTENCES = {
@@ -77,6 +87,18 @@ def test_every_exercise_of_code_has_one_and_no_other_exercise():
     missing = set(OF_CODE) - set(HERE)
     assert missing <= {number for number, tool in slips.NEEDS.items()}
     assert all(shutil.which(slips.NEEDS[number]) is None for number in missing)
+
+
+@pytest.mark.parametrize("number", TO_BUILD)
+def test_an_exercise_to_build_tells_three_mistakes_apart(number):
+    tables = vars(importlib.import_module(f"test_exercises_{number[:2]}")).values()
+    rows = [row for table in tables if isinstance(table, list) for row in table]
+    told = {row.sentence for row in rows if getattr(row, "number", "") == number}
+    assert sum(not sentence.startswith("Right.") for sentence in told) >= 3
+
+
+def test_every_chapter_has_an_exercise_to_build():
+    assert sorted({number[:2] for number in TO_BUILD}) == CHAPTERS
 
 
 @pytest.mark.parametrize("number", OF_CODE)

@@ -21,7 +21,17 @@ function mark(exercise) {
 // The inputs of a question, and how to read them; null when something is still empty.
 function inputs(number, { kind, names }) {
   const id = `answer-${number.replace(".", "-")}`;
-  if (kind === "number") {
+  if (kind === "choice") {
+    const boxes = names.map((name) => element("input", { type: "checkbox", value: name }));
+    const labels = boxes.map((box) => element("label", {}, box, box.value));
+    const legend = element("legend", { textContent: "Your choice" });
+    const read = () => {
+      const chosen = boxes.filter((box) => box.checked).map((box) => box.value);
+      return chosen.length ? chosen : null;
+    };
+    return [[element("fieldset", {}, legend, ...labels)], read];
+  }
+  if (kind !== "order") {
     const field = element("input", {
       id, type: "text", maxLength: 200, autocomplete: "off", spellcheck: false,
     });

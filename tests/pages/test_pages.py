@@ -348,7 +348,8 @@ def without_a_value(route):
     about = json.loads(unescape(place))
     about["controls"][0]["options"][0][1] = None
     about["controls"][0]["start"] = 0
-    route.fulfill(body=f"{before}{escape(json.dumps(about))}{after}")
+    html = f"{before}{escape(json.dumps(about))}{after}"
+    route.fulfill(body=html, content_type="text/html")
 
 
 def test_a_figure_that_can_not_be_drawn_says_so_until_it_can(visit, context):
@@ -457,7 +458,8 @@ def test_a_chapter_says_how_it_is_cited(name):
     assert told["public_url"] == f"{contents.SITE}/{name}"
     assert told["title"] in unescape(source(name))
     assert {"author", "inbook_title"} < set(told)
-    released = (ROOT / "CHANGELOG.md").read_text("utf-8").split(" · ", 1)[1][:10]
+    changes = (ROOT / "CHANGELOG.md").read_text("utf-8")
+    [released, *_] = re.findall(r"(?m)^## \S+ · (\S+)$", changes)
     assert told["publication_date"] == released.replace("-", "/")
 
 

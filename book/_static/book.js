@@ -36,8 +36,18 @@ function repair() {
   }
 }
 
+// The theme turns the page with the arrow keys, also while they scroll something sideways.
+function keepScrolling(event) {
+  if (!["ArrowLeft", "ArrowRight"].includes(event.key)) return;
+  for (let part = event.target; part !== document.body; part = part.parentElement) {
+    const scrolls = ["auto", "scroll"].includes(getComputedStyle(part).overflowX);
+    if (scrolls && part.scrollWidth > part.clientWidth + 1) event.stopPropagation();
+  }
+}
+
 document.addEventListener("DOMContentLoaded", () => {
   repair();
+  document.body.addEventListener("keydown", keepScrolling); // before the theme's, on document
   addEventListener("resize", repair); // what fits on one screen scrolls on another
   document.addEventListener("toggle", repair, true); // and what was folded has a width now
   new MutationObserver(repair).observe(document.body, { childList: true, subtree: true });

@@ -1,6 +1,7 @@
 """The book elsewhere: what Binder, Codespaces, a hub, a release and a form read."""
 
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -158,6 +159,48 @@ def test_workflows_run_what_is_here(path):
             assert (ROOT / f"{module.replace('.', '/')}.py").exists(), module
         uses = [step["uses"] for step in job["steps"] if "uses" in step]
         assert all(re.fullmatch(r"actions/[\w-]+@v\d+", use) for use in uses)
+
+
+GH = """#!/bin/sh
+case "$*" in
+  *list*) echo v0.2.0; echo v0.1.0;;
+  *v0.2.0*site*) cat site.tar.gz;;
+  *) echo "no assets match the file pattern" >&2; exit 1;;
+esac
+"""
+
+
+def test_the_pages_of_a_release_stand_beside_those_of_main(tmp_path):
+    """As far as there are some, which the first release has none of."""
+    releasing, publishing = (
+        next(
+            iter(yaml.safe_load(text(f".github/workflows/{name}.yml"))["jobs"].values())
+        )
+        for name in ("release", "publish")
+    )
+    made = "\n".join(step.get("run", "") for step in releasing["steps"])
+    assert '-site.tar.gz" -C _build/html .' in made and "make pdf CHAPTER=all" in made
+    [lay] = [
+        each["run"] for each in publishing["steps"] if "gh " in each.get("run", "")
+    ]
+    site = tmp_path / "_build" / "html"
+    (site / "book").mkdir(parents=True)
+    (site / "book" / "index.html").write_text("a page")
+    subprocess.run(
+        ["tar", "czf", "site.tar.gz", "-C", site, "."], cwd=tmp_path, check=True
+    )
+    (tmp_path / "gh").write_text(GH)
+    (tmp_path / "gh").chmod(0o755)
+    path = f"{tmp_path}:{os.environ['PATH']}"
+    subprocess.run(
+        ["bash", "-e", "-c", lay],
+        cwd=tmp_path,
+        env=os.environ | {"PATH": path},
+        capture_output=True,
+        check=True,
+    )
+    assert (site / "v0.2.0" / "book" / "index.html").read_text() == "a page"
+    assert {path.name for path in site.iterdir()} == {"book", "v0.2.0"}
 
 
 def test_a_release_says_what_the_changelog_says():

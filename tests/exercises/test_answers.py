@@ -15,14 +15,18 @@ import torch
 from rwkv_book import exercises
 from rwkv_book.exercises import CHECKS, answers, diagnose
 from rwkv_book.exercises.answers import (
+    ChoiceQuestion,
+    NameQuestion,
     NumberQuestion,
     OrderQuestion,
     Span,
     Wrong,
     around,
+    letters_of,
     number,
     number_of,
     order_of,
+    plain,
     returned,
     span_of,
 )
@@ -211,3 +215,39 @@ def test_every_wrong_order_hears_why(name):
             assert len(sentence.split()) > 3
             wanted = "Not yet. " + sentence
         assert diagnose(name, list(order)) == wanted
+
+
+@pytest.mark.parametrize("answer", ["gab", "a, b, g", ["b", "A", "g"], {"g", "a", "b"}])
+def test_letters_are_read_however_they_are_listed(answer):
+    assert letters_of(answer, "abcdefg") == ["a", "b", "g"]
+
+
+@pytest.mark.parametrize("answer", ["", "xyz", "a1\u00e9", 3, [1, 2], [], None])
+def test_what_is_no_choice_hears_which_letters_there_are(answer):
+    with pytest.raises(Wrong, match="letters from a to g, such as 'ag'"):
+        letters_of(answer, "abcdefg")
+
+
+@pytest.mark.parametrize("name", posed(ChoiceQuestion))
+def test_a_wrong_letter_hears_why_and_a_missing_one_how_many(name):
+    question = CHECKS[name]
+    assert not set(question.right) & set(question.mistakes)
+    for letter, sentence in question.mistakes.items():
+        assert diagnose(name, letter) == f"Not yet. {sentence}"
+    hint = question.hint.format(missing=len(question.right) - 1)
+    for letter in question.right:
+        assert diagnose(name, letter) == f"Not yet. {hint}"
+    assert diagnose(name, question.right[::-1]) == f"Right. {question.praise}"
+
+
+@pytest.mark.parametrize("name", posed(NameQuestion))
+def test_every_name_hears_its_own_sentence_however_it_is_spelt(name):
+    question = CHECKS[name]
+    known = [*map(plain, question.right), *map(plain, question.mistakes)]
+    assert len(set(known)) == len(known) and "" not in known
+    for mistake, sentence in question.mistakes.items():
+        for spelt in (mistake, mistake.upper() + " ", f"{mistake}, I think"):
+            assert diagnose(name, spelt) == f"Not yet. {sentence}"
+    for right in question.right:
+        assert diagnose(name, right.lower()) == f"Right. {question.praise}"
+    assert diagnose(name, "?") == f"Not yet. {question.hint}"

@@ -66,7 +66,7 @@ ANSWERS = [
         ("gbc", "nothing unfair in g. Neither has read any byte twice"),
         ("bc", "2 still to find"),
         ("xyz", "letters from a to g"),
-        (3, "letters, such as 'ag'"),
+        (3, "letters from a to g, such as 'ag'"),
     ),
     *of(
         "08.3",

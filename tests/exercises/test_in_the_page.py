@@ -3,15 +3,24 @@
 import importlib
 import json
 import random
+import re
 import struct
-from itertools import permutations
+from itertools import chain, combinations, permutations
 from pathlib import Path
 
 import pytest
 from helpers.javascript import STATIC, javascript
 
 from rwkv_book.exercises import CHECKS, diagnose, export
-from rwkv_book.exercises.answers import NumberQuestion, OrderQuestion, span_of
+from rwkv_book.exercises.answers import (
+    ChoiceQuestion,
+    NameQuestion,
+    NumberQuestion,
+    OrderQuestion,
+    span_of,
+)
+from tools import contents
+from tools.notebooks import plain_markdown
 
 EVALUATE = STATIC / "answers" / "evaluate.js"
 CHAPTERS = sorted(
@@ -45,10 +54,24 @@ TEXTS += [
     " " * 5000 + "7",
     "\U0001f600",
 ]
+EXERCISE = re.compile(r":::\{exercise\} (.+)\n:label: ex-(\d\d)-(\d+)")
 
 
 def answers(question):
-    """Texts for a number: what is right, each mistake, the edges of both, others."""
+    """Answers to a question: what is right, each mistake, what is near them, others.
+
+    Of an order of six names or fewer, every order; of letters, every choice.
+    """
+    if isinstance(question, ChoiceQuestion):
+        letters = question.letters
+        sizes = range(len(letters) + 1)
+        chosen = chain.from_iterable(combinations(letters, size) for size in sizes)
+        return [*map(list, chosen), list("abba"), list("zB"), ["?"]]
+    if isinstance(question, NameQuestion):
+        known = [*question.right, *question.mistakes]
+        near = [name[:-1] for name in known] + [f"{name} 2" for name in known]
+        spelt = [name.upper().replace(" ", "-") + " " for name in known]
+        return known + near + spelt + TEXTS
     if isinstance(question, OrderQuestion):
         names = question.right
         odd = [[], list(names[:-1]), [*names, names[0]], [names[0]] * len(names), ["x"]]
@@ -81,12 +104,30 @@ def test_a_page_says_what_the_kernel_says(chapter):
         assert found["right"] == wanted.startswith("Right.")
 
 
-def test_every_question_of_a_number_or_an_order_has_its_data():
-    kinds = {NumberQuestion: "number", OrderQuestion: "order"}
+def test_every_question_has_its_data():
+    kinds = {
+        NumberQuestion: "number",
+        OrderQuestion: "order",
+        ChoiceQuestion: "choice",
+        NameQuestion: "name",
+    }
     for chapter in CHAPTERS:
         importlib.import_module(f"rwkv_book.exercises.chapter_{chapter}")
         for number, data in export.of_chapter(chapter).items():
             assert data["kind"] == kinds.get(type(CHECKS[number]), "code")
+
+
+def test_every_check_of_a_chapter_has_a_field_in_the_page():
+    titles = {
+        f"{chapter}.{number}": title
+        for page in contents.chapters()
+        for cell in plain_markdown.cells(page)
+        for title, chapter, number in EXERCISE.findall(cell.source)
+    }
+    checks = [number for number, title in titles.items() if "(check" in title]
+    assert len(titles) > 80 and len(checks) > 30
+    kinds = {n: d["kind"] for c in CHAPTERS for n, d in export.of_chapter(c).items()}
+    assert not [number for number in checks if kinds[number] == "code"]
 
 
 @pytest.mark.parametrize("spec", ["g", ",.0f", ".2f", ".2e"])
@@ -108,6 +149,14 @@ def test_an_order_is_not_to_be_read_in_the_data():
     question = CHECKS["05.4"]
     shown = export.script_text(export.exported("05.4", question)["right"])
     assert not any(name in shown for name in question.right)
+
+
+def test_neither_letters_nor_a_name_are_to_be_read_in_the_data():
+    letters = export.exported("08.2", CHECKS["08.2"])
+    assert letters["right"] == 4 and letters["names"] == list("abcdefg")
+    assert not set(letters["mistakes"]) & set("abcdefg")
+    name = export.exported("16.2", CHECKS["16.2"])
+    assert "gated" not in export.script_text(name["right"]).lower()
 
 
 def test_no_text_ends_the_script_that_holds_it():

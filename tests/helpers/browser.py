@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 
 from tools.contents import ROOT
 from tools.notebooks.translated import published
+from tools.site.sphinx_moved import MOVED
 
 SITE = ROOT / "_build" / "html"
 CHECKS = Path(__file__).with_name("site_checks.js")
@@ -23,7 +24,9 @@ FLAGS = [
 WIDTHS = {"desktop": 1280, "phone": 390}
 FOLDERS = ["book", "_modules", *(f"{each.code}/book" for each in published())]
 BUILT = [path for folder in FOLDERS for path in (SITE / folder).rglob("*.html")]
-PAGES = sorted(str(path.relative_to(SITE)) for path in BUILT)
+PAGES = sorted(
+    {str(path.relative_to(SITE)) for path in BUILT} - {f"{old}.html" for old in MOVED}
+)
 PAGES += ["index.html", "search.html", "genindex.html"]
 
 

@@ -3,6 +3,7 @@
 import pytest
 from helpers.browser import SITE, WIDTHS, set_theme, tab_to
 
+from rwkv_book.exercises import export
 from tools import contents
 from tools.contents import ROOT
 
@@ -68,14 +69,57 @@ def test_an_order_is_chosen_from_its_names(visit):
     assert page.evaluate("document.body.scrollWidth <= innerWidth")
 
 
-def test_an_exercise_of_code_says_where_to_run_it(chapter):
-    links = chapter.locator("#ex-04-3 .answer-run a")
-    found = links.evaluate_all("all => all.map((link) => link.href)")
-    assert [name for name in ("mybinder", "colab", ".ipynb") if name in str(found)] == [
-        "mybinder",
-        "colab",
-        ".ipynb",
-    ]
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_letters_are_ticked(visit, theme):
+    page = visit("book/08_equal_terms.html", WIDTHS["phone"], formulas=False)
+    set_theme(page, theme)
+    field = page.locator("#ex-08-2 .answer-field")
+    said = field.locator("output")
+    field.locator("button").click()
+    assert said.inner_text() == "Not yet. Put your answer in first."
+    for letter, sentence in {
+        "b": "Not yet. True as far as it goes, and there is more: 3 still to find.",
+        "e": "Not yet. There is nothing unfair in e. The same windows",
+    }.items():
+        field.get_by_label(letter, exact=True).check()
+        field.locator("button").click()
+        assert said.inner_text().startswith(sentence)
+    for letter in "cdef":
+        field.get_by_label(letter, exact=True).set_checked(letter != "e")
+    field.locator("button").click()
+    assert said.inner_text().startswith("Right. An hour each is equal time")
+    for label in field.locator("label").all():
+        box = label.bounding_box()
+        assert min(box["width"], box["height"]) >= 24
+    assert page.evaluate("document.body.scrollWidth <= innerWidth")
+    page.evaluate("localStorage.clear()")
+    assert not page.problems
+
+
+def test_a_name_is_typed_however_it_is_spelt(visit):
+    page = visit("book/16_one_family.html", WIDTHS["phone"], formulas=False)
+    field = "#ex-16-2 .answer-field"
+    assert answer(page, "Kimi Linear", field).startswith("Not yet. Kimi's decay is one")
+    assert answer(page, "???", field).startswith("Not yet. What fades")
+    assert answer(page, "gated deltanet", field).startswith("Right. One decay a head")
+    page.evaluate("localStorage.clear()")
+    assert not page.problems
+
+
+@pytest.mark.parametrize("path", contents.chapters(), ids=lambda path: path.stem)
+def test_an_exercise_of_code_says_where_to_run_it(visit, path):
+    page = visit(f"book/{path.stem}.html", WIDTHS["phone"], formulas=False)
+    kinds = {n: each["kind"] for n, each in export.of_chapter(path.stem[:2]).items()}
+    for number, kind in kinds.items():
+        links = page.locator(f"#ex-{number.replace('.', '-')} .answer-run a")
+        found = links.evaluate_all("all => all.map((link) => link.href)")
+        if kind != "code":
+            assert found == []
+            continue
+        assert all(path.name in link for link in found), number
+        for place in ("https://mybinder", "https://colab", "http://127.0.0.1"):
+            assert any(link.startswith(place) for link in found), (number, place)
+    assert not page.problems
 
 
 @pytest.mark.parametrize("width", WIDTHS.values())
@@ -113,9 +157,32 @@ def test_the_first_page_counts_what_is_solved_and_leads_back(chapter, visit):
     link = first.locator(".book-progress a")
     assert link.inner_text() == "Continue with section 4 of chapter 4"
     assert "1 of" in first.locator(".map-solved").inner_text()
+    station = first.locator(".book-map [aria-current=location]")
+    assert station.get_attribute("href") == CHAPTER.removeprefix("book/")
+    stop = first.locator(".book-map li:has([aria-current]) .map-stop")
+    assert stop.inner_text() == "You stopped in section 4"
     first.locator(".book-progress button").click()
-    assert first.locator(".book-progress, .map-solved").count() == 0
+    marks = ".book-progress, .map-solved, .map-stop, .book-map [aria-current]"
+    assert first.locator(marks).count() == 0
     assert first.evaluate("localStorage.getItem('rwkv-book-progress')") is None
+
+
+def test_the_chinese_map_knows_of_chapters_in_english_too(chapter, visit):
+    chapter.evaluate(
+        """localStorage['rwkv-book-progress'] = JSON.stringify({
+          solved: ["06.1"],
+          stop: { page: "06_two_faces.html", id: "exercises", chapter: 6, section: 2 },
+        })"""
+    )
+    first = visit(f"zh_CN/{FIRST}", WIDTHS["desktop"])
+    station = first.locator(".book-map li:has([aria-current=location])")
+    link = "../../book/06_two_faces.html"
+    assert station.locator("a").get_attribute("href") == link
+    assert station.locator(".map-stop").inner_text() == "你停在第 2 节"
+    assert station.locator(".map-solved").count() == 1
+    way_back = first.locator(".book-progress a").get_attribute("href")
+    assert way_back == f"{link}#exercises"
+    assert not first.problems
 
 
 REFUSED = """Object.defineProperty(window, "localStorage", {

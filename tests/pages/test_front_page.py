@@ -59,6 +59,12 @@ def one_by_one(text):
     return found
 
 
+def test_the_three_ways_in_stand_in_one_line(front):
+    links = front().locator(".hero li a")
+    tops = {box["y"] for box in (link.bounding_box() for link in links.all())}
+    assert links.count() == 3 and len(tops) == 1
+
+
 def test_the_first_text_needs_no_model(front):
     page = front()
     letters, *rows = rows_of(page)
@@ -75,6 +81,7 @@ def test_both_faces_answer_what_a_reader_types(front):
         wanted = 100 * np.array(one_by_one(text))
         np.testing.assert_allclose([float(p) for p in row], wanted, atol=0.051)
     said = page.figure.locator(".live-output > p").first.inner_text()
+    assert page.figure.locator("[role=status]").text_content().startswith(said)
     assert "Largest difference between the two rows: 0.000" in said
     assert "5,120 numbers" in page.figure.locator("svg").get_attribute("aria-label")
     assert len(page.asked) == 1

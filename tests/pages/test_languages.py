@@ -3,7 +3,7 @@
 import re
 
 import pytest
-from helpers.browser import WIDTHS
+from helpers.browser import SITE, WIDTHS
 
 from tools.notebooks import translated
 
@@ -11,6 +11,13 @@ CHINESE = translated.language("zh_CN")
 MISSING, THERE = "book/07_training", "book/04_wkv_operator"
 
 pytestmark = pytest.mark.browser
+
+
+@pytest.mark.parametrize("role", ["predict", "remember"])
+def test_a_paragraph_that_has_a_look_in_english_has_it_in_chinese(role):
+    for folder in ("", "zh_CN"):
+        page = (SITE / folder / f"{THERE}.html").read_text("utf-8")
+        assert f'<p class="{role}"' in page, folder
 
 
 # --- the search in Chinese ------------------------------------------------------------

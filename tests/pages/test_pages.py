@@ -1,8 +1,9 @@
 """What the pages are for a reader: a way through, notes, little to load, a keyboard."""
 
+import json
 import re
 from functools import cache
-from html import unescape
+from html import escape, unescape
 from pathlib import Path
 
 import pytest
@@ -12,9 +13,11 @@ from matplotlib.image import imread
 from tools import contents
 from tools.contents import BOOK, ROOT
 from tools.notebooks.copies import IN_BINDER, PUBLISHED
+from tools.site.sphinx_moved import MOVED
 
 FIRST, *PAGES = [f"{page.relative_to(ROOT)}.html" for page in contents.pages()]
 CHAPTERS = [name for name in PAGES if re.match(r"book/\d\d_", name)]
+LIVE = "data-live="
 HEAVIEST_FIRST, MOST_FILES_FIRST = 400_000, 40  # bytes, compressed
 
 pytestmark = pytest.mark.browser
@@ -270,7 +273,7 @@ def test_nothing_large_stands_before_a_page_s_first_word(name):
 # --- by keyboard --------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", [n for n in PAGES if "data-live=" in source(n)])
+@pytest.mark.parametrize("name", [n for n in PAGES if LIVE in source(n)])
 def test_the_keyboard_reaches_and_moves_every_live_figure(visit, name):
     page = visit(name, WIDTHS["desktop"], formulas=False)
     fields = page.locator("[data-live] :is(input, select)").all()
@@ -280,8 +283,12 @@ def test_the_keyboard_reaches_and_moves_every_live_figure(visit, name):
             figure = field.locator("xpath=ancestor::*[@data-live]")
             for select in figure.locator("select").all():
                 select.select_option(index=select.locator("option").count() - 1)
+        figure = field.locator("xpath=ancestor::*[@data-live]")
+        told = figure.locator("[role=status]").text_content()
         before, after = move(field)
         assert before != after
+        new = figure.locator("[role=status]").text_content()
+        assert told and told != new and 3 < len(new) <= 300, new
         if field.get_attribute("type") == "range":  # its value, not its position
             shown = field.locator("xpath=..").locator(".live-value").inner_text()
             assert field.get_attribute("aria-valuetext") == shown
@@ -300,6 +307,97 @@ def test_the_arrow_keys_turn_pages_unless_a_field_has_them(visit):
     page.wait_for_url(f"**/{after}")
     page.keyboard.press("ArrowLeft")
     page.wait_for_url(f"**/{name}")
+
+
+def test_the_arrow_keys_scroll_what_is_wide_and_turn_no_page(visit):
+    name = CHAPTERS[3]
+    page = visit(name, WIDTHS["phone"], formulas=False)
+    wide = page.locator("article .highlight pre[tabindex='0']").first
+    wide.focus()
+    for _ in range(3):
+        page.keyboard.press("ArrowRight")
+        page.wait_for_timeout(200)
+    assert page.url.endswith(name)
+    assert wide.evaluate("(code) => code.scrollLeft") > 0
+    for _ in range(5):  # at its beginning, too
+        page.keyboard.press("ArrowLeft")
+        page.wait_for_timeout(200)
+    assert page.url.endswith(name)
+    assert wide.evaluate("(code) => code.scrollLeft") == 0
+
+
+# --- figures that compute -------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", [n for n in [FIRST, *PAGES] if LIVE in source(n)])
+def test_a_screen_reader_is_told_a_line_and_no_whole_figure(visit, name):
+    page = visit(name, WIDTHS["phone"], formulas=False)
+    figures = page.locator("[data-live]").all()
+    for figure in figures:
+        status = figure.locator("[role=status]")
+        assert 3 < len(status.text_content()) <= 300
+        assert figure.locator(".live-output [role=status]").count() == 0
+        box = status.bounding_box()
+        assert box["width"] <= 1 and box["height"] <= 1  # and eyes see no more of it
+
+
+def without_a_value(route):
+    """A page whose first figure begins with a value that it can't draw."""
+    html = route.fetch().text()
+    before, place, after = re.split(r'(?<=data-live=")([^"]*)', html, maxsplit=1)
+    about = json.loads(unescape(place))
+    about["controls"][0]["options"][0][1] = None
+    about["controls"][0]["start"] = 0
+    html = f"{before}{escape(json.dumps(about))}{after}"
+    route.fulfill(body=html, content_type="text/html")
+
+
+def test_a_figure_that_can_not_be_drawn_says_so_until_it_can(visit, context):
+    name = "book/16_one_family.html"
+    context.route(f"**/{name}", without_a_value)
+    page = visit(name, WIDTHS["desktop"], formulas=False)
+    context.unroute(f"**/{name}")
+    figure = page.locator("[data-live]").first
+    shown, status = figure.locator(".live-output"), figure.locator("[role=status]")
+    for said in (shown.inner_text(), status.text_content()):
+        assert said.startswith("This can't be drawn. TypeError: ")
+    field = figure.locator("input[type=range]").first
+    field.press("ArrowRight")
+    assert "can't be drawn" not in shown.inner_text() + status.text_content()
+    assert shown.locator("table").count() == 1
+    field.press("ArrowLeft")
+    assert shown.inner_text().startswith("This can't be drawn.")
+    assert page.problems == []
+
+
+# --- addresses that pages had ---------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("link", "leads"),
+    [
+        (f"{old}.html{place}", f"{new}.html{there}")
+        for old, new in MOVED.items()
+        for place, there in {
+            "": "",
+            "#exercises": "#exercises",
+            f"#ex-{old[5:7]}-1": f"#ex-{new[5:7]}-1",
+        }.items()
+    ],
+)
+def test_an_old_address_leads_to_the_same_place_of_the_page(visit, link, leads):
+    page = visit("search.html", WIDTHS["phone"])
+    page.goto(f"{page.url.removesuffix('search.html')}{link}")
+    page.wait_for_url(f"**/{leads}")
+    place = leads.partition("#")[2]
+    assert not place or page.locator(f"#{place}").count() == 1
+
+
+@pytest.mark.parametrize("name", [FIRST, *PAGES])
+def test_a_page_names_the_address_that_has_no_version(name):
+    """Under which a release's pages want to be found as well."""
+    address = f"{contents.SITE}/{name}"
+    assert re.findall(r'rel="canonical" href="([^"]*)"', source(name)) == [address]
 
 
 # --- the search ---------------------------------------------------------------------
@@ -349,6 +447,8 @@ def test_programs_find_every_page_as_plain_text():
     for name in [FIRST, *PAGES]:
         beside = (SITE / name).with_suffix(".md")
         assert f'type="text/markdown" href="{beside.name}"' in source(name)
+        [link] = re.findall(r'type="text/plain" href="([^"]*)"', source(name))
+        assert (SITE / name).parent.joinpath(link).resolve() == SITE / "llms.txt"
         assert re.search(r"^# \w", beside.read_text("utf-8"), re.MULTILINE), name
 
 
@@ -357,7 +457,10 @@ def test_a_chapter_says_how_it_is_cited(name):
     told = dict(re.findall(r'name="citation_(\w+)" content="(.*?)"', source(name)))
     assert told["public_url"] == f"{contents.SITE}/{name}"
     assert told["title"] in unescape(source(name))
-    assert {"author", "inbook_title", "publication_date"} < set(told)
+    assert {"author", "inbook_title"} < set(told)
+    changes = (ROOT / "CHANGELOG.md").read_text("utf-8")
+    [released, *_] = re.findall(r"(?m)^## \S+ · (\S+)$", changes)
+    assert told["publication_date"] == released.replace("-", "/")
 
 
 @pytest.mark.parametrize("name", [FIRST, *PAGES])

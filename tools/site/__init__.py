@@ -3,6 +3,7 @@
 package.json        the browser libraries and esbuild, which make puts into .vendor
 sphinx_book.py      the Sphinx extension of the book; it calls the others
 sphinx_reading.py   what a page says of itself: its question, its time, its place
+sphinx_moved.py     old addresses of renamed pages, which lead on
 sphinx_lost.py      a line for readers who got lost
 sphinx_copies.py    buttons that open the copies of the notebooks
 sphinx_light.py     what pages load, made less

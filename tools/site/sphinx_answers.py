@@ -17,6 +17,8 @@ from docutils import nodes
 
 from rwkv_book import language
 from rwkv_book.exercises import export, slips
+from tools import contents
+from tools.site import sphinx_languages
 from tools.site.scripts import write_bundle
 
 ENTRY = Path("answers", "answers.js")
@@ -78,14 +80,24 @@ def in_its_language(app):
 
 
 def all_fields(app, pagename):
-    """{address from the first page: numbers of its exercises that have a field}."""
+    """{address from the first page: numbers of its exercises that have a field}.
+
+    Of all chapters, as on the map: those that a language lacks are English pages.
+    """
     found = {}
-    for page in sorted(app.env.found_docs):
-        if chapter := CHAPTER.fullmatch(page):
-            known = export.of_chapter(chapter["number"])
-            fields = [number for number in known if known[number]["kind"] != "code"]
-            found[app.builder.get_relative_uri(pagename, page)] = fields
+    for path in contents.chapters():
+        page = path.relative_to(contents.ROOT).with_suffix("").as_posix()
+        known = export.of_chapter(CHAPTER.fullmatch(page)["number"])
+        fields = [number for number in known if known[number]["kind"] != "code"]
+        found[address(app, pagename, page)] = fields
     return found
+
+
+def address(app, pagename, page):
+    """Where the map of the book leads to a page."""
+    if page in app.env.found_docs:
+        return app.builder.get_relative_uri(pagename, page)
+    return sphinx_languages.english_stop(app, page)["link"]
 
 
 def write_script(app, error):

@@ -17,6 +17,7 @@ from tools.site import (
     sphinx_lost,
     sphinx_machines,
     sphinx_models,
+    sphinx_moved,
     sphinx_reading,
     sphinx_search,
     sphinx_sliders,
@@ -139,6 +140,7 @@ def setup(app):
         sphinx_beside,
         sphinx_cards,
         sphinx_styles,
+        sphinx_moved,
     ):
         part.setup(app)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -14,6 +14,7 @@ from tools.notebooks.plain_markdown import cells, exercise_number, plain, title_
 from tools.site.sphinx_languages import is_english
 
 BEGINS = re.compile(r"(?m)^:::\{solution-start\} ([\w-]+)\n(?::.*\n)*:::$")
+RELEASE = re.compile(r"(?m)^## \S+ · (\d{4}-\d\d-\d\d)$")
 ENDS = re.compile(r"(?m)^:::\{solution-end\}\n:::$")
 
 
@@ -69,6 +70,13 @@ def write_text(app, exception):
     (out / "llms.txt").write_text(text, encoding="utf-8")
 
 
+def released():
+    """The day of the newest release, as 2026/11/24; None before the first."""
+    changes = (contents.ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+    found = RELEASE.search(changes)
+    return found and found[1].replace("-", "/")
+
+
 def tell(app, pagename, templatename, context, doctree):
     """In a page's head: where its text is, and how it is cited."""
     if doctree is None or not is_english(app):
@@ -78,13 +86,18 @@ def tell(app, pagename, templatename, context, doctree):
     about = {
         "title": app.env.titles[pagename].astext(),
         "author": config.author,
-        "publication_date": config.copyright,
+        "publication_date": released() or config.copyright,
         "inbook_title": config.html_title,
         "public_url": address,
     }
     text = f"{pagename.rpartition('/')[2]}.md"
+    all_pages = f"{'../' * pagename.count('/')}llms.txt"
     context["metatags"] = context.get("metatags", "") + "".join(
-        [f'\n<link rel="alternate" type="text/markdown" href="{escape(text)}" />']
+        [
+            f'\n<link rel="alternate" type="text/markdown" href="{escape(text)}" />',
+            f'\n<link rel="alternate" type="text/plain" href="{all_pages}" '
+            'title="llms.txt" />',
+        ]
         + [
             f'\n<meta name="citation_{name}" content="{escape(content)}" />'
             for name, content in about.items()

@@ -24,7 +24,6 @@ ROLES = {
     "predict": r"Before you |Guess\b|往下|运行|先?猜|移动",
     "remember": r"One number to remember|记住一个数",
 }
-ROLES = {"predict": r"Before you |Guess\b", "remember": r"One number to remember"}
 EXERCISE = re.compile(
     r'(?P<box><div class="exercise admonition" id="(?P<id>[\w-]+)">\s*'
     r'<p class="admonition-title"><span class="caption-number">[^<]*</span>) '

@@ -21,7 +21,17 @@ function mark(exercise) {
 // The inputs of a question, and how to read them; null when something is still empty.
 function inputs(number, { kind, names }) {
   const id = `answer-${number.replace(".", "-")}`;
-  if (kind === "number") {
+  if (kind === "choice") {
+    const boxes = names.map((name) => element("input", { type: "checkbox", value: name }));
+    const labels = boxes.map((box) => element("label", {}, box, box.value));
+    const legend = element("legend", { textContent: "Your choice" });
+    const read = () => {
+      const chosen = boxes.filter((box) => box.checked).map((box) => box.value);
+      return chosen.length ? chosen : null;
+    };
+    return [[element("fieldset", {}, legend, ...labels)], read];
+  }
+  if (kind !== "order") {
     const field = element("input", {
       id, type: "text", maxLength: 200, autocomplete: "off", spellcheck: false,
     });
@@ -110,8 +120,19 @@ function showProgress(map) {
   const { solved, stop } = progress();
   const nav = document.querySelector(".book-map");
   if (!nav) return;
-  document.querySelectorAll(".map-solved, .book-progress").forEach((old) => old.remove());
+  document.querySelectorAll(".map-solved, .map-stop, .book-progress")
+    .forEach((old) => old.remove());
+  const place = Object.keys(map).find((link) => link.split("/").at(-1) === stop?.page);
+  const known = place && /^[\w-]+$/.test(stop.id)
+    && Number.isInteger(stop.chapter) && Number.isInteger(stop.section);
   for (const link of nav.querySelectorAll("a[href]")) {
+    link.removeAttribute("aria-current");
+    if (known && link.getAttribute("href") === place) {
+      link.setAttribute("aria-current", "location");
+      link.parentElement.append(element("p", {
+        className: "map-stop", textContent: `You stopped in section ${stop.section}`,
+      }));
+    }
     const fields = map[link.getAttribute("href")] ?? [];
     const count = fields.filter((number) => solved.includes(number)).length;
     if (!count) continue;
@@ -119,13 +140,11 @@ function showProgress(map) {
       className: "map-solved", textContent: `${count} of ${fields.length} answers`,
     }));
   }
-  const known = stop && map[stop.page] && /^[\w-]+$/.test(stop.id)
-    && Number.isInteger(stop.chapter) && Number.isInteger(stop.section);
   if (!known && !solved.length) return;
   const line = element("p", { className: "book-progress" });
   if (known) {
     line.append(element("a", {
-      href: `${stop.page}#${stop.id}`,
+      href: `${place}#${stop.id}`,
       textContent: `Continue with section ${stop.section} of chapter ${stop.chapter}`,
     }), " ");
   }

@@ -117,12 +117,39 @@ function judgeOrder({ salt, names, right, mistakes, hint, praise }, answer) {
   throw new Wrong(mistakes[digest(salt, ...answer)] ?? filled(hint, hits));
 }
 
-// Whether an answer, a text or a list of names for an order, is right, and what is said
-// of it: { right, text }.
+function judgeChoice({ salt, names, right, mistakes, hint, praise }, answer) {
+  const found = [...new Set(answer)].sort();
+  if (!found.length || !found.every((name) => names.includes(name))) {
+    const [first, last] = [names[0], names.at(-1)];
+    throw new Wrong(`It should be letters from ${first} to ${last}, such as '${first}${last}'.`);
+  }
+  for (const name of found) {
+    const mistake = mistakes[digest(salt, name)];
+    if (mistake) throw new Wrong(mistake);
+  }
+  if (found.length < right) throw new Wrong(filled(hint, right - found.length));
+  return filled(praise);
+}
+
+function judgeName({ salt, longest, right, mistakes, hint, praise }, answer) {
+  const name = answer.toLowerCase().replace(/[^a-z0-9]/g, "");
+  if (right.includes(digest(salt, ...name))) return filled(praise);
+  for (let length = Math.min(name.length, longest); length > 0; length--) {
+    const mistake = mistakes[digest(salt, ...name.slice(0, length))];
+    if (mistake) throw new Wrong(mistake);
+  }
+  throw new Wrong(filled(hint));
+}
+
+const JUDGES = {
+  number: judgeNumber, order: judgeOrder, choice: judgeChoice, name: judgeName,
+};
+
+// Whether an answer, a text or a list of names, is right, and what is said of it:
+// { right, text }.
 export function judged(question, answer) {
-  const judge = question.kind === "order" ? judgeOrder : judgeNumber;
   try {
-    const praise = judge(question, answer);
+    const praise = JUDGES[question.kind](question, answer);
     return { right: true, text: `Right. ${praise}` };
   } catch (error) {
     if (!(error instanceof Wrong)) throw error;

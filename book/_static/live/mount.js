@@ -1,24 +1,35 @@
 // Put controls into `root`, and below them what a figure says about their values: at once,
 // and where it has to fetch or to compute for long, some time later.
 
+import { teller } from "./told.js";
+
 export function mount(root, number, figures) {
   if (root.dataset.mounted) return; // a page with two figures loads the script twice
   root.dataset.mounted = "yes";
   const { figure, controls, data } = JSON.parse(root.dataset.live);
   root.replaceChildren();
   const fields = make("div", root, { className: "live-fields" });
+  const said = make("p", root, { className: "live-said" });
+  said.setAttribute("role", "status");
   const output = make("div", root, { className: "live-output" });
-  output.setAttribute("role", "status");
   const values = {};
   const chosen = [];
+  const tell = teller(output, said);
   let turn = 0;
-  const show = () => {
+  const show = (moved) => {
     const now = ++turn;
     const isWanted = () => now === turn;
     const put = (html) => {
-      if (isWanted()) output.innerHTML = html;
+      if (!isWanted()) return;
+      output.innerHTML = html;
+      tell(moved);
     };
-    put(figures[figure](values, data, { show: put, isWanted }));
+    try {
+      put(figures[figure](values, data, { show: put, isWanted }));
+    } catch (error) {
+      output.replaceChildren(failed(error));
+      tell(moved);
+    }
   };
   controls.forEach((control, position) => {
     const field = make("div", fields);
@@ -29,13 +40,25 @@ export function mount(root, number, figures) {
       values[control.name] = read();
     };
     chosen.push(choose);
-    field.addEventListener("input", () => {
+    field.addEventListener("input", ({ target }) => {
       chosen.forEach((each) => each());
-      show();
+      show(`${control.label}: ${setting(target)}`);
     });
     choose();
   });
   show();
+}
+
+// What a control is set to, in words.
+const setting = (input) =>
+  input.getAttribute("aria-valuetext") ?? input.selectedOptions?.[0].textContent ?? input.value;
+
+// In place of a figure, as a kernel says it; in the console nobody would see it.
+function failed({ name, message }) {
+  const told = document.createElement("p");
+  make("strong", told, { textContent: "This can't be drawn." });
+  told.append(` ${name}: ${message}`);
+  return told;
 }
 
 function make(kind, parent, properties = {}) {

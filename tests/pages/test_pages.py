@@ -6,7 +6,16 @@ from html import unescape
 from pathlib import Path
 
 import pytest
-from helpers.browser import SITE, WIDTHS, compressed, loaded, move, set_theme, tab_to
+from helpers.browser import (
+    SITE,
+    WIDTHS,
+    compressed,
+    loaded,
+    move,
+    open_search,
+    set_theme,
+    tab_to,
+)
 from matplotlib.image import imread
 from playwright.sync_api import expect
 
@@ -356,7 +365,7 @@ HAS_FOCUS = "(element) => document.activeElement === element"
 def test_the_dialog_finds_sections_as_one_types(visit, name, query, term):
     page = visit(name, WIDTHS["desktop"], formulas=False)
     assert not any("search-data" in path for path in loaded(page))
-    page.locator(".bd-header-article .search-button").click()
+    open_search(page)
     page.keyboard.type(query)
     sections = page.locator(f"{IN_DIALOG} li > a")
     expect(sections.first).to_have_text(term)
@@ -381,7 +390,7 @@ def test_the_dialog_finds_sections_as_one_types(visit, name, query, term):
 
 def test_what_is_typed_into_the_dialog_stays_text(visit):
     page = visit("book/04_wkv_operator.html", WIDTHS["phone"], formulas=False)
-    page.locator(".bd-header-article .search-button").click()
+    open_search(page)
     page.keyboard.type("<u>")
     expect(page.locator(f"{IN_DIALOG} [role=status]")).to_have_text(re.compile(r"\w"))
     assert page.locator(f"{IN_DIALOG} u").count() == 0
@@ -397,7 +406,7 @@ def test_what_is_typed_into_the_dialog_stays_text(visit):
 def test_the_icon_of_a_search_field_lies_before_its_first_letter(visit, name, width):
     page = visit(name, width, formulas=False)
     if name != "search.html":
-        page.locator(".bd-header-article .search-button").click()
+        open_search(page)
     room = page.locator("form.bd-search:visible").evaluate(
         """(form) => {
           const icon = form.querySelector("svg"), field = form.querySelector("input");

@@ -1,15 +1,24 @@
-// The search page: as one types, the sections whose title or text has every word, or
-// most of what a question in Chinese is about, which is written without blanks.
-// search-data.js, which the site's build writes, calls bookSearch with all of them.
+// The search, on its page and in the dialog of every other page: as one types, the
+// sections whose title or text has every word, or most of what a question in Chinese is
+// about, which is written without blanks. search-data.js, which the site's build writes,
+// calls bookSearch with all of them; it is loaded when a search is about to begin.
 
 {
   const MOST = 40; // sections that are listed
   const AROUND = 90; // characters on each side of what was found
+  const site = new URL(document.documentElement.dataset.content_root, location.href);
+  const scripts = document.currentScript.src;
   let sections = [];
+  let loading; // a promise, once a search has begun
 
-  window.bookSearch = (all) => {
-    sections = all.map(([title, page, link, text]) => ({ title, page, link, text }));
-  };
+  const load = () => (loading ??= new Promise((resolve) => {
+    window.bookSearch = (all) => {
+      sections = all.map(([title, page, link, text]) => ({ title, page, link, text }));
+      resolve();
+    };
+    const src = new URL("search-data.js", scripts);
+    document.head.append(Object.assign(document.createElement("script"), { src }));
+  }));
 
   const HAN = /[\u3400-\u9fff]/;
   const RUN = /[\u3400-\u9fff]+|[^\u3400-\u9fff]+/g;
@@ -107,24 +116,48 @@
   function show(query, root) {
     const { each, found } = search(query);
     root.replaceChildren();
-    if (!words(query).length) return;
+    root.hidden = !words(query).length;
+    if (root.hidden) return;
     add(root, "p", { role: "status", textContent: number(found.length) });
     const list = add(root, "ol", { className: "found" });
     for (const { title, page, link, text } of found.slice(0, MOST)) {
       const item = add(list, "li");
-      marked(add(item, "a", { href: link }), title, each);
+      marked(add(item, "a", { href: new URL(link, site) }), title, each);
       if (title !== page) add(item, "span", { className: "found-in", textContent: page });
       marked(add(item, "p"), excerpt(text, each), each);
     }
   }
 
+  // An arrow goes from the field to the first section, and from each to the next.
+  function step(event, stops) {
+    const by = { ArrowDown: 1, ArrowUp: -1 }[event.key];
+    const next = by && stops[stops.indexOf(document.activeElement) + by];
+    if (!next) return;
+    event.preventDefault();
+    next.focus();
+  }
+
+  function searches(field, root) {
+    const again = () => load().then(() => show(field.value, root));
+    field.addEventListener("focus", again);
+    field.addEventListener("input", again);
+    root.parentElement.addEventListener("keydown", (event) =>
+      step(event, [field, ...root.querySelectorAll("a")]));
+  }
+
   document.addEventListener("DOMContentLoaded", () => {
-    const root = document.getElementById("search-results");
-    const [field] = root.parentElement.querySelectorAll("form.bd-search input");
+    const dialog = document.getElementById("pst-search-dialog");
+    const own = document.getElementById("search-results");
+    const root = own ?? add(dialog, "section", { id: "search-results", hidden: true });
+    const field = root.parentElement.querySelector("form.bd-search input");
+    searches(field, root);
+    root.addEventListener("click", ({ target }) => target.closest("a") && dialog?.close());
+    // The theme closes its dialog from the field alone, and keeps Escape to itself.
+    root.addEventListener("keydown", ({ key }) => key === "Escape" && dialog?.close());
+    if (!own) return; // elsewhere a form that is sent leads to the search page
     field.value = new URLSearchParams(location.search).get("q") ?? "";
-    field.addEventListener("input", () => show(field.value, root));
     field.form.addEventListener("submit", (event) => event.preventDefault());
-    show(field.value, root);
     field.focus();
+    field.dispatchEvent(new Event("input"));
   });
 }

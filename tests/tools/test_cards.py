@@ -6,7 +6,7 @@ from matplotlib.image import imread
 
 from rwkv_book import show
 from tools.site import sphinx_cards, svg
-from tools.site.sphinx_anchors import name
+from tools.site.sphinx_anchors import another, name, name_of_formula
 
 
 def figure():
@@ -61,3 +61,12 @@ def test_what_is_not_known_is_said():
 )  # fmt: skip
 def test_a_figure_is_named_after_what_it_says(plain, address):
     assert name(plain) == address
+
+
+def test_a_formula_is_named_after_its_letters_whatever_language_is_in_it():
+    tex = r"\begin{aligned} S_t = S_{t-1}\,\mathrm{diag}(w) \text{ %s } t \end{aligned}"
+    assert {name_of_formula(tex % word) for word in ("all", "每个")} == {
+        "equation-s-t-s-t-diag-w-t"
+    }
+    assert another("equation-a", ["equation-a", "equation-a--2"]) == "equation-a--3"
+    assert another("equation-b", ["equation-a"]) == "equation-b"

@@ -1,10 +1,10 @@
-"""A Sphinx extension: a figure has an address and a link to it, as a heading has.
+"""A Sphinx extension: figures and formulas have addresses and links, as headings have.
 
 The address is made of what the figure says, its title or what its sliders move, and not
 of its place on the page or of a number in its title, so that it stays where it leads
 when a figure comes before it or is measured again. In every language it is the English
-one. Exercises, formulas and headings have links
-already; all of them get a name that can be read aloud.
+one. The address of a formula is made of its first letters. Exercises, numbered formulas
+and headings have links already; all of them get a name that can be read aloud.
 """
 
 import re
@@ -17,6 +17,11 @@ from tools.site.sphinx_reading import WIDGET, is_mime_bundle, kinds
 
 CONTROL = re.compile(r"\[\w+\] ([^:\n]+)")
 LINK = re.compile(r'(<a class="headerlink[^"]*" href="[^"]*" title=("[^"]*"))>')
+FORMULA = re.compile(
+    r'(<div class="math [^>]*id="([^"]*)">\s*+)(?!<span class="eqno">)'
+)
+FORMULA_LINK = r'\1<a class="headerlink" href="#\2" title="Link to this equation">#</a>'
+NO_LETTERS = re.compile(r"\\(?:text|begin|end)\{[^}]*\}|\\[a-zA-Z]+")
 WORDS_AT_MOST = 8
 
 
@@ -43,16 +48,33 @@ def names(path):
         for output in cell.get("outputs", []):
             data = output.get("data", {})
             if is_figure(data.get("text/html", ""), WIDGET in data):
-                first = name(data["text/plain"])
-                times = sum(re.sub(r"--\d+$", "", each) == first for each in found)
-                found.append(f"{first}--{times + 1}" if times else first)
+                found.append(another(name(data["text/plain"]), found))
     return found
 
 
+def another(first, found):
+    """An address, with a number where it is taken."""
+    times = sum(re.sub(r"--\d+$", "", each) == first for each in found)
+    return f"{first}--{times + 1}" if times else first
+
+
+def name_of_formula(tex):
+    """The address of a formula: its first letters, whatever words stand among them."""
+    letters = re.findall("[a-z]+", NO_LETTERS.sub(" ", tex).lower())
+    return "-".join(["equation", *letters[:WORDS_AT_MOST]])
+
+
 def give_addresses(app, doctree):
-    """Put each figure into a container with its address and its link."""
+    """Each formula gets its address, each figure a container with address and link."""
+    if app.builder.name == "gettext":
+        return
+    found = []
+    for formula in doctree.findall(nodes.math_block):
+        if not formula["ids"]:  # which a numbered one has
+            found.append(another(name_of_formula(formula.astext()), found))
+            formula["ids"].append(found[-1])
     path = translated.source(app.env.docname)
-    if path.suffix != ".ipynb" or app.builder.name == "gettext":
+    if path.suffix != ".ipynb":
         return
     figures = [
         bundle
@@ -74,8 +96,9 @@ def html_of(bundle):
 
 
 def name_links(app, pagename, templatename, context, doctree):
-    """A link that shows a sign says in words where it leads."""
+    """A link that shows a sign says in words where it leads; formulas get theirs."""
     if "body" in context:
+        context["body"] = FORMULA.sub(FORMULA_LINK, context["body"])
         context["body"] = LINK.sub(r"\1 aria-label=\2>", context["body"])
 
 

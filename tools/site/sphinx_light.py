@@ -1,10 +1,10 @@
 """What pages load, made less: part of the Sphinx extension `sphinx_book`.
 
 The theme draws a dozen icons with a script of 1.5 MB, and loads the index of the search
-on every page, for a dialog that sends its reader on to the search page anyway, which
-has a search of its own. After the build, icons stand in the pages as drawings and both
-scripts are gone, and MathJax where there is no formula; what is left of scripts waits
-until the page is there. What the glossary and the bibliography say is gathered in one
+on every page; the book has a search of its own, whose data wait for a reader who
+searches. After the build, icons stand in the pages as drawings and both scripts are
+gone, and MathJax where there is no formula; what is left of scripts waits until the
+page is there. What the glossary and the bibliography say is gathered in one
 small script, which `notes.js` loads when a reader first rests on a term or a citation.
 """
 
@@ -31,9 +31,6 @@ MATHJAX = re.compile(
     r"\s*<script>window\.MathJax = .*?</script>"
     r"\s*<script [^>]*tex-mml-chtml\.js[^>]*></script>"
 )
-SEARCH = """  <script src="_static/search.js"></script>
-    <script src="_static/search-data.js"></script>
-  </head>"""
 # What a page needs once it is there may wait for it; MathJax, the largest, comes last.
 MATHJAX_SCRIPT = re.compile(
     r'\s*<script defer="defer" (src="[^"]*tex-mml-chtml\.js[^"]*")></script>'
@@ -59,8 +56,6 @@ def finish(app, exception):
             continue
         text = page.read_text(encoding="utf-8")
         text = SCRIPTS.sub("", text)
-        if name == "search.html":
-            text = text.replace("</head>", SEARCH, 1)
         if 'class="math' not in text:
             text = MATHJAX.sub("", text)
         text = WAITS.sub("<script defer ", text)

@@ -240,7 +240,7 @@ function parsedBrackets(text, tokens) {
 
 // A cell over the words of a sentence: kept by the forget gate, added to by the input gate, and
 // shown by the output gate.
-export function gates({ sentence, verdicts, forget, chatter, output }, data) {
+export function gates({ sentence, verdicts, write, keep, forget, chatter, output }, data) {
   const wordsOf = (text) => text.match(/[^\s.,;:!?]+/g) ?? [];
   const named = wordsOf(verdicts.toLowerCase());
   const words = wordsOf(sentence).slice(0, data.most);
@@ -255,13 +255,14 @@ export function gates({ sentence, verdicts, forget, chatter, output }, data) {
   };
   const rows = words.map((word) => {
     const counts = named.includes(word.toLowerCase());
-    const [write, candidate] = counts ? [1, data.verdict] : [chatter, data.rest];
-    cell = forget * cell + write * candidate;
-    verdict = forget * verdict + (counts ? data.verdict : 0);
+    const kept = counts ? keep : forget;
+    const [added, candidate] = counts ? [write, data.verdict] : [chatter, data.rest];
+    cell = kept * cell + added * candidate;
+    verdict = kept * verdict + (counts ? added * data.verdict : 0);
     hidden = output * Math.tanh(cell);
     return (
       `<tr><th scope="row">${escape(word)}</th>` +
-      `<td>${written(write)} · ${written(candidate)}</td>${bar(cell)}${bar(hidden)}</tr>`
+      `<td>${written(added)} · ${written(candidate)}</td>${bar(cell)}${bar(hidden)}</tr>`
     );
   });
   const ends = { cell, verdict, chatter: cell - verdict, hidden };

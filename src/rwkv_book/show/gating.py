@@ -21,28 +21,29 @@ WORDS = {
 }
 
 
-def steps_of(sentence, verdicts, forget, chatter, output):
+def steps_of(sentence, verdicts, write, keep, forget, chatter, output):
     """For each word: (word, input gate, candidate, cell, of it the verdict's, hidden).
 
-    `forget` and `output` are gates of all words; the input gate is 1 for words that
-    `verdicts` names and `chatter` for all others.
+    `write` and `keep` are the input and the forget gate of words that `verdicts` names,
+    `chatter` and `forget` those of all others; `output` is every word's.
     """
     named = WORD.findall(verdicts.lower())
     steps, cell, verdict = [], 0.0, 0.0
     for word in WORD.findall(sentence)[:MOST]:
         counts = word.lower() in named
-        write, candidate = (1, VERDICT) if counts else (chatter, CHATTER)
-        cell = forget * cell + write * candidate
-        verdict = forget * verdict + (VERDICT if counts else 0)
-        steps.append((word, write, candidate, cell, verdict, output * math.tanh(cell)))
+        kept = keep if counts else forget
+        added, candidate = (write, VERDICT) if counts else (chatter, CHATTER)
+        cell = kept * cell + added * candidate
+        verdict = kept * verdict + (added * VERDICT if counts else 0)
+        steps.append((word, added, candidate, cell, verdict, output * math.tanh(cell)))
     return steps
 
 
 class Gates(Table):
     """The cell after each word, and what is shown of it, as bars in a table."""
 
-    def __init__(self, sentence, verdicts, forget, chatter, output):
-        self.steps = steps_of(sentence, verdicts, forget, chatter, output)
+    def __init__(self, sentence, verdicts, **gates):
+        self.steps = steps_of(sentence, verdicts, **gates)
         said = WORDS["nothing"]
         if self.steps:
             *_, cell, verdict, hidden = self.steps[-1]
@@ -70,8 +71,11 @@ def bar(number):
     )
 
 
-def gate(name, label, values, start):
-    return live.slider(name, label, [(f"{value:g}", value) for value in values], start)
+def gate(name, label, start):
+    """A slider from 0, shut, to 1, open, in steps of 0.05."""
+    values = [step / 20 for step in range(21)]
+    options = [(f"{value:g}", value) for value in values]
+    return live.slider(name, label, options, values.index(start))
 
 
 FIGURE = live.Figure(
@@ -79,10 +83,12 @@ FIGURE = live.Figure(
     "A cell over a sentence, and its gates",
     [
         live.text("sentence", "Sentence", "a wonderful film in the end and so on"),
-        live.text("verdicts", "Words with input gate 1", "wonderful"),
-        gate("forget", "Forget gate, all words", (0, 0.5, 0.9, 1), 3),
-        gate("chatter", "Input gate, chatter", (0, 0.1, 0.5, 1), 3),
-        gate("output", "Output gate, all words", (0, 0.5, 1), 2),
+        live.text("verdicts", "Words with gates of their own", "wonderful"),
+        gate("write", "Their input gate", 1),
+        gate("keep", "Their forget gate", 0.95),
+        gate("chatter", "Input gate, other words", 0.1),
+        gate("forget", "Forget gate, other words", 0.95),
+        gate("output", "Output gate, all words", 1),
     ],
     Gates,
     {

@@ -32,18 +32,24 @@ def layer(vectors, title, alt, above, below, channels=(0, 1)):
     """A layer's boxes, with two channels of each vector in them.
 
     `vectors` (C,) by name, as `labs.tracing.through` finds them; `above` and `below`
-    say what comes before the layer and after it.
+    say what comes before the layer and after it. The alt text ends with all numbers.
     """
-    figure = Figure(title, alt, height=7.8, width=4.4)
+    boxes = {
+        name: (label, [signed(float(vectors[name][n])) for n in channels])
+        for name, (_, _, label) in BOXES.items()
+    }
+    read = "; ".join(f"{label}: {', '.join(said)}" for label, said in boxes.values())
+    figure = Figure(title, f"{alt} {read}.", height=7.8, width=4.4)
     axes = figure.axes
     axes.set(xlim=(-1.3, 3 * ACROSS + 1.3), ylim=(10.75, -0.95))
     axes.axis("off")
     for start, end in arrows():
         arrow(axes, start, end)
-    for name, (column, row, label) in BOXES.items():
-        numbers = "  ".join(signed(float(vectors[name][n])) for n in channels)
+    for name, (column, row, _) in BOXES.items():
+        label, numbers = boxes[name]
         colour = ACCENT if name in STATE else INK
-        box(axes, ACROSS * column, row, f"{label}\n{numbers}", colour, WIDE, HIGH)
+        text = f"{label}\n{'  '.join(numbers)}"
+        box(axes, ACROSS * column, row, text, colour, WIDE, HIGH)
     axes.text(-1.2, -0.75, above, va="center")
     axes.text(-1.2, 10.55, below, va="center")
     figure.numbers = {name: vectors[name][list(channels)] for name in BOXES}

@@ -39,10 +39,14 @@ def lstm_cell(title, alt, numbers=None):
 
     `numbers` of one step, if any, are written into it, with two decimals: token (a
     text), hidden_before, cell_before, forget, input, candidate, output, cell, hidden.
+    Such a name in braces in `alt` stands for its number; so do kept, added, flattened.
     """
+    says = texts_of(numbers)
+    if numbers:
+        said = {name: text.strip() for name, text in says.items()}
+        alt = alt.format(token=numbers["token"], **said)
     figure = canvas(title, alt, 10.6, 6.2, height=3.2)
     axes, colour = figure.axes, PALETTE["LSTM"]
-    says = texts_of(numbers)
     arrow(axes, (0.9, 5), (9.5, 5), colour, 3)
     ends = {"va": "center", "linespacing": 1.3}
     axes.text(0.8, 5, "cell" + says["cell_before"], ha="right", color=colour, **ends)

@@ -82,7 +82,7 @@ def test_an_attempt_gives_what_the_operator_gives():
 @pytest.mark.parametrize(
     ("old", "new", "sentence"),
     [
-        ("num / now.den, at", "nonsense, at", "has no member named"),
+        ("now.den), at", "now.nonsense), at", "has no member named"),
         ("real share = ", "*(volatile int*)0 = 1; real share = ", "was stopped"),
         (TILE, "constexpr int TILE = 4 * 4;", "must have one line `constexpr int TI"),
     ],

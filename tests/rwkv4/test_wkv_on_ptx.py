@@ -84,8 +84,8 @@ KERNEL(both, index C, const scalar* x, const scalar* y, scalar* power, scalar* s
   }
 }
 """
-# Of a result, on the machine, whose ex2 and rcp are as wrong as the manual allows: by two
-# and one units of the last place. (An exponent is multiplied before that, and rounded.)
+# Of a result, on the machine, whose ex2 and rcp are as wrong as the manual allows: by
+# two and one units of the last place. (An exponent is multiplied before, and rounded.)
 WRONG = {"exp(-1) and more": 4e-7, "exp(-80) and more": 5e-6, "quotients": 2.4e-7}
 
 

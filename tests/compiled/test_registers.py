@@ -19,7 +19,7 @@ PLACES = [(stored, sm) for stored in STORED.values() for sm in ARCHITECTURES]
 COMPILED = [("bfloat16", sm) for sm in ARCHITECTURES]
 COMPILED += [("float", "sm_90"), ("float16", "sm_120")]
 # With 168 registers a thread, 12 warps share a multiprocessor.
-MOST = {"sum_chunks": 80, "scan_chunks": 64, "forward": 96, "sum_adjoints": 112}
+MOST = {"sum_chunks": 80, "scan_chunks": 64, "forward": 96, "sum_adjoints": 116}
 MOST |= {"backward": 168}
 # Three numbers that are written before the loop over whole tiles, and read after it.
 ROUND_THE_LOOP = {
@@ -38,11 +38,15 @@ def recorded(stored, architecture):
 def test_every_kernel_keeps_to_its_limit_and_nothing_in_memory(stored, architecture):
     rows = recorded(stored, architecture)
     assert [row["kernel"] for row in rows] == list(SOURCE.parameters)
-    for row in rows if stored != "double" else ():
+    for row in rows:
         place = stored, architecture, row["kernel"]
+        if stored == "double" and row["kernel"] == "backward":
+            assert row["spilled"] < 1000  # a tile in 64 bits: more than there are
+            continue
         memory = row["spilled"], row["stack"]
         assert memory == ROUND_THE_LOOP.get(place, (0, 0)), row
-        assert row["registers"] <= MOST[row["kernel"]], row
+        most = 192 if stored == "double" else MOST[row["kernel"]]
+        assert row["registers"] <= most, row
 
 
 @needs_nvrtc

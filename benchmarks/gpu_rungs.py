@@ -1,6 +1,6 @@
 """How much would each rung of the GPU's ladder bring on an H100? *Predicted*.
 
-    pip install nvidia-cuda-nvdisasm==13.2.86
+    pip install -e '.[test]'
     python benchmarks/gpu_rungs.py
 
 The forward pass of `wkv.cu` as it was, rung by rung, in bfloat16 at (8,4096,768), by

@@ -1,6 +1,6 @@
 """How fast would `wkv.cu` be on an H100? *Predicted*: no GPU has run it.
 
-    pip install nvidia-cuda-nvdisasm==13.2.86
+    pip install -e '.[test]'
     python benchmarks/predicted.py --dtype=bfloat16 --shape 8 4096 768
     python benchmarks/predicted.py --record
 
@@ -109,7 +109,7 @@ def disassembler():
 def listing(code):
     """{kernel: its text} of machine code. SystemExit without a disassembler."""
     if disassembler() is None:
-        sys.exit("There is no nvdisasm: pip install nvidia-cuda-nvdisasm==13.2.86")
+        sys.exit("There is no nvdisasm: pip install -e '.[test]', on Linux")
     with tempfile.NamedTemporaryFile(suffix=".cubin") as file:
         file.write(code)
         file.flush()

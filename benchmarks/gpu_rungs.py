@@ -1,6 +1,6 @@
 """How much would each rung of the GPU's ladder bring on an H100? *Predicted*.
 
-    pip install nvidia-cuda-nvdisasm==13.2.86
+    pip install -e '.[test]'
     python benchmarks/gpu_rungs.py
 
 The forward pass of `wkv.cu` as it was, rung by rung, in bfloat16 at (8,4096,768), by
@@ -16,15 +16,11 @@ import predicted
 import torch
 
 from rwkv_book.compiled import gpu
-from rwkv_book.compiled.roofline import least_bytes
-from rwkv_book.rwkv4 import bounds, kernels, rungs
+from rwkv_book.rwkv4 import bounds, rungs
 from rwkv_book.rwkv4.kernels import STORED
 
 SHAPE, DTYPE = (8, 4096, 768), torch.bfloat16
-MOST = 16  # chunks that are tried
-OTHERS = (8, 1024, 768), (8, 4096, 2048), (1, 65_536, 768)
-KERNELS = "sum_chunks", "forward"
-READS = 2  # numbers of a token that they read
+READS = {"sum_chunks": 2, "scan_chunks": predicted.STATE, "forward": 2}  # at a step
 
 
 def waits(body):
@@ -45,73 +41,37 @@ def waits(body):
     return reads, trips, most
 
 
-def resident(registers):
-    """How many warps find room on a scheduler."""
-    size = math.ceil(registers * 32 / 256) * 256
-    return min(predicted.WARPS, predicted.REGISTERS // size)
-
-
-def row_for(rung, kernel, text, shape=SHAPE):
+def row_for(rung, kernel, text):
     """What is known of a kernel of a rung, before any GPU has seen it."""
-    batch, length, channels = shape
-    body, registers = predicted.tile_loop(text, 100), predicted.used_registers(text)
+    batch, length, channels = SHAPE
+    scan = kernel == "scan_chunks"
+    body = predicted.tile_loop(text, 50 if scan else 100)
+    registers = predicted.used_registers(text)
     reads, trips, most = waits(body)
-    parts = rung.chunks - (kernel == "sum_chunks")
-    schedulers = predicted.MULTIPROCESSORS * predicted.SCHEDULERS
-    warps = math.ceil(batch * channels * parts / 32 / schedulers)
-    cycles = sum(
-        predicted.cycles_of_a_tile(body, wave)
-        for wave in predicted.waves(warps, resident(registers))
-    )
-    loops = math.ceil(length / rung.chunks / (reads / READS))
-    moved = predicted.moved_bytes(kernel, shape, DTYPE.itemsize, rung.chunks)
+    steps = reads / READS[kernel]
+    parts = predicted.parts_of(kernel, rung.chunks)
+    warps = predicted.warps_for(batch * channels * parts)
+    held = predicted.resident(registers)
+    turns = math.ceil((rung.chunks if scan else length / rung.chunks) / steps)
+    cycles = turns * predicted.cycles_of_all(body, warps, held)
+    moved = predicted.moved_bytes(kernel, SHAPE, DTYPE.itemsize, rung.chunks)
     if kernel == "forward":  # without gradients no state is kept
-        moved -= math.prod(shape)
+        moved -= math.prod(SHAPE)
     streamed = moved / predicted.BANDWIDTH / predicted.SUSTAINED
-    computed = cycles * loops / predicted.CLOCK
+    computed = cycles / predicted.CLOCK
     return {
         "rung": rung.name,
         "chunks": rung.chunks,
         "kernel": kernel,
         "registers": registers,
-        "warps": 4 * resident(registers),
+        "warps": 4 * held,
         "reads": reads,
         "waits": trips,
         "on the way": most,
-        "instructions a token": len(body) / (reads / READS),
+        "instructions a token": len(body) / steps,
         "bytes, µs": 1e6 * streamed,
-        "predicted, µs": 1e6 * max(computed, streamed),
+        "predicted, µs": 1e6 * (max(computed, streamed) + predicted.LAUNCH),
     }
-
-
-def pass_for(rung, listed, shape=SHAPE):
-    """The rows of a rung's forward pass: with one chunk it is one kernel."""
-    needed = KERNELS if rung.chunks > 1 else KERNELS[1:]
-    return [row_for(rung, kernel, listed[kernel], shape) for kernel in needed]
-
-
-def cut(listed):
-    """A row for each shape: the last rung in one chunk, as `wkv_fused` cuts, and best.
-
-    The best number of chunks is looked for among those up to `MOST` and its own.
-    """
-    for shape in (SHAPE, *OTHERS):
-        at_once = predicted.MULTIPROCESSORS * gpu.SUMS_AT_ONCE
-        chunks = kernels.enough_chunks(shape[0] * shape[2], at_once)
-        times = {}
-        for count in {*range(1, MOST + 1), chunks}:
-            rung = rungs.RUNGS[-1]._replace(chunks=count)
-            rows = pass_for(rung, listed, shape)
-            times[count] = sum(row["predicted, µs"] for row in rows)
-        best = min(times, key=times.get)
-        yield {
-            "(B, T, C)": str(shape),
-            "one chunk, µs": times[1],
-            "chunks": chunks,
-            "as cut, µs": times[chunks],
-            "best": best,
-            "at best, µs": times[best],
-        }
 
 
 def main():
@@ -119,13 +79,11 @@ def main():
     for rung in rungs.RUNGS:
         code = gpu.compile_for(rungs.source(rung), STORED[DTYPE], "sm_90")
         listed = predicted.listing(code)
-        rows += pass_for(rung, listed)
+        needed = READS if rung.chunks > 1 else ["forward"]
+        rows += [row_for(rung, kernel, listed[kernel]) for kernel in needed]
     print("PREDICTED, not measured: forward, on an H100")
     measure.print_table(rows)
-    shapes = list(cut(listed))
-    measure.print_table(shapes)
-    floor = 1e6 * least_bytes(SHAPE, bounds.FORWARD_ARRAYS, DTYPE.itemsize)
-    floor /= predicted.BANDWIDTH
+    floor = predicted.floor_of(SHAPE, DTYPE, bounds.FORWARD_ARRAYS)
     for rung in rungs.RUNGS:
         together = [row["predicted, µs"] for row in rows if row["rung"] == rung.name]
         print(
@@ -140,7 +98,6 @@ def main():
         shape=list(SHAPE),
         dtype=str(DTYPE).removeprefix("torch."),
         floor=floor,
-        shapes=shapes,
         nvrtc=".".join(map(str, gpu.cuda_packages("")[1][1:])),
     )
 

@@ -1,17 +1,23 @@
 """How fast would `wkv.cu` be on an H100? *Predicted*: no GPU has run it.
 
-    pip install nvidia-cuda-nvdisasm==13.2.86
+    pip install -e '.[test]'
     python benchmarks/predicted.py --dtype=bfloat16 --shape 8 4096 768
+    python benchmarks/predicted.py --record
 
 The kernels are compiled for the H100 by NVRTC, and NVIDIA's disassembler lists the
 machine code. A model of one scheduler of a multiprocessor then issues the loop over
 tiles for all the warps that it holds: one instruction a cycle, in order within a warp,
 each when its registers are there and its unit is free. A kernel takes as long as that,
-or as its bytes at the bandwidth of memory, whichever is longer.
+or as its bytes at the bandwidth of memory, whichever is longer, and every launch adds a
+microsecond. The walk over chunks waits for memory in each of them: its reads can't pass
+the writes before, to what may be the same place.
 
-What the model leaves out: caches, launches, what PyTorch does between them, and the
-ends of loops. Its latencies are round numbers (LATENCY), so its answer is worth one
-digit: good for asking which of two texts is faster, and by about how much.
+What the model leaves out: caches, what PyTorch does between launches, and the ends of
+loops. Its latencies are round numbers (LATENCY), so its answer is worth one digit: good
+for asking which of two texts is faster, and by about how much.
+
+`--record` writes down what comes out for many shapes and numbers of chunks, and which
+of these `wkv_fused` chooses.
 """
 
 import argparse
@@ -21,21 +27,24 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
+import measure
 import torch
 
 from rwkv_book.compiled import gpu
 from rwkv_book.compiled.roofline import least_bytes
-from rwkv_book.rwkv4 import bounds, kernels
-from rwkv_book.rwkv4.kernels import SOURCE, STORED
+from rwkv_book.rwkv4 import bounds
+from rwkv_book.rwkv4.kernels import SOURCE, STORED, enough_chunks
 
 # An H100 with HBM3: NVIDIA, "H100 Tensor Core GPU Architecture".
 MULTIPROCESSORS, SCHEDULERS, CLOCK, BANDWIDTH = 132, 4, 1.755e9, 3.35e12
 REGISTERS, WARPS = 16_384, 16  # of a scheduler; registers go to warps by 256
 SUSTAINED = 0.9  # of the bandwidth is what a copy gets
 MEMORY_LATENCY = 650  # cycles, with other warps asking too
+LAUNCH = 1e-6  # seconds until a kernel that was queued before is under way
 LATENCY = {"MUFU": 22, "LDC": 30, "LDS": 30, "I2F": 22, "F2I": 22, "F2F": 22}  # else 4
 # Cycles for which an instruction of a warp keeps its unit: 32 lanes over its width.
 UNITS = {
@@ -69,6 +78,16 @@ ALU = [
     "CSEL",
     "IABS",
 ]
+PASSES = {  # the kernels of each, with more than one chunk
+    "forward": ("sum_chunks", "scan_chunks", "forward"),
+    "backward": ("sum_adjoints", "scan_chunks", "backward"),
+}
+STATE = 4  # numbers, each of them a read
+SHAPES = [(batch, length, 768) for batch in (1, 8, 32) for length in (1024, 4096)]
+SHAPES += [(1, 65_536, 768), (4, 4096, 768), (8, 512, 256), (8, 1024, 2048)]
+SHAPES += [(batch, 4096, 2048) for batch in (1, 8, 16, 32)]
+SHAPES += [(1, 4096, 4096), (8, 4096, 4096)]
+TRIED = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64)  # chunks
 NO_RESULT = ("ST", "BRA", "BSSY", "BSYNC", "EXIT", "RED", "NOP", "WARPSYNC")
 
 
@@ -82,16 +101,15 @@ class Instruction(NamedTuple):
 
 
 def disassembler():
-    """The path of nvdisasm: on PATH, or beside NVRTC."""
+    """The path of nvdisasm: on PATH, or beside NVRTC; None where there is none."""
     beside = Path(sys.prefix).glob("lib/python*/site-packages/nvidia/*/bin/nvdisasm")
-    found = shutil.which("nvdisasm") or next(map(str, beside), None)
-    if found is None:
-        sys.exit("There is no nvdisasm: pip install nvidia-cuda-nvdisasm==13.2.86")
-    return found
+    return shutil.which("nvdisasm") or next(map(str, beside), None)
 
 
 def listing(code):
-    """{kernel: its text} of machine code."""
+    """{kernel: its text} of machine code. SystemExit without a disassembler."""
+    if disassembler() is None:
+        sys.exit("There is no nvdisasm: pip install -e '.[test]', on Linux")
     with tempfile.NamedTemporaryFile(suffix=".cubin") as file:
         file.write(code)
         file.flush()
@@ -105,6 +123,11 @@ def listing(code):
 
 def tile_loop(text, at_least=150):
     """The Instructions of the innermost of a kernel's loops that are long enough."""
+    return tuple(instruction(*row) for row in loop_rows(text, at_least))
+
+
+def loop_rows(text, at_least=150):
+    """Its lines of machine code, each as (name, operands)."""
     rows, labels = [], {}
     for line in text.splitlines():
         if label := re.match(r"\s*(\.L_x_\d+):", line):
@@ -119,7 +142,7 @@ def tile_loop(text, at_least=150):
             loops.append((labels[target[0]], end))
     long = [(begin, end) for begin, end in loops if end - begin > at_least]
     begin, end = min(long, key=lambda loop: loop[1] - loop[0])
-    return [instruction(*row) for row in rows[begin : end + 1]]
+    return rows[begin : end + 1]
 
 
 def instruction(name, operands):
@@ -150,6 +173,7 @@ def registers(operands, wide=False):
     return tuple(found)
 
 
+@cache
 def cycles_of_a_tile(body, warps, tiles=4):
     """Between the ends of two tiles, when so many warps share a scheduler."""
     ready = [{} for _ in range(warps)]
@@ -175,15 +199,24 @@ def cycles_of_a_tile(body, warps, tiles=4):
     return (ends[-1] - ends[0]) / (tiles - 1)
 
 
-def waves(warps, held):
-    """How many warps a scheduler holds at a time until all have run."""
-    while warps > 0:
-        yield min(warps, held)
-        warps -= held
+def cycles_of_all(body, warps, held):
+    """Of a loop's pass, when so many warps share a scheduler that holds fewer."""
+    whole, rest = divmod(warps, held)
+    cycles = whole * cycles_of_a_tile(body, held) if whole else 0
+    return cycles + (cycles_of_a_tile(body, rest) if rest else 0)
+
+
+def resident(registers):
+    """How many warps find room on a scheduler."""
+    size = math.ceil(registers * 32 / 256) * 256
+    return min(WARPS, REGISTERS // size)
 
 
 def moved_bytes(kernel, shape, itemsize, chunks):
     """What a kernel reads and writes: arrays, and a state of 16 bytes a tile."""
+    batch, _, channels = shape
+    if kernel == "scan_chunks":  # every state read, and written
+        return 2 * batch * chunks * STATE * channels * 4
     states = math.prod(shape)
     arrays = {"sum_chunks": 2, "forward": 3, "sum_adjoints": 3, "backward": 5}[kernel]
     total = least_bytes(shape, arrays, itemsize)
@@ -192,29 +225,69 @@ def moved_bytes(kernel, shape, itemsize, chunks):
     return total + states
 
 
-def predict(source, dtype, shape, chunks):
-    """Rows (kernel, registers, warps, instructions a token, seconds, s for bytes)."""
-    code = gpu.compile_for(source, STORED[dtype], "sm_90")
-    batch, length, channels = shape
-    tile = source.number("TILE")
-    tokens = math.ceil(length / chunks / tile) * tile
-    chunks = math.ceil(length / tokens)
+class Listed(NamedTuple):
+    """A kernel's loop, how many tokens (or chunks) a pass takes, and its registers."""
+
+    body: tuple
+    tokens: int
+    registers: int
+
+
+@cache
+def listed(source, dtype):
+    """{kernel: Listed} of the machine code for the H100."""
+    code, found = gpu.compile_for(source, STORED[dtype], "sm_90"), {}
     for kernel, text in listing(code).items():
-        parts = chunks - 1 if kernel.startswith("sum") else chunks
-        if kernel == "scan_chunks" or parts == 0:
-            continue
-        body = tile_loop(text)
-        warps = math.ceil(batch * channels * parts / 32 / MULTIPROCESSORS / SCHEDULERS)
-        used = used_registers(text)
-        size = math.ceil(used * 32 / 256) * 256
-        cycles = sum(
-            cycles_of_a_tile(body, wave)
-            for wave in waves(warps, min(WARPS, REGISTERS // size))
-        )
-        computed = cycles * math.ceil(tokens / tile) / CLOCK
+        scan = kernel == "scan_chunks"
+        body = tile_loop(text, 50 if scan else 150)
+        reads = sum(x.latency == MEMORY_LATENCY for x in body)
+        tokens = reads // STATE if scan else source.number("TILE")
+        found[kernel] = Listed(body, tokens, used_registers(text))
+    return found
+
+
+def predict(kernels, dtype, shape, chunks, passes=PASSES):
+    """A dictionary for every launch, with the seconds in microseconds."""
+    batch, length, channels = shape
+    chunks, tokens = cut(length, chunks, kernels["forward"].tokens)
+    for kernel in (x for one in passes for x in (PASSES[one] if chunks > 1 else [one])):
+        body, a_pass, used = kernels[kernel]
+        scan = kernel == "scan_chunks"
+        warps = warps_for(batch * channels * parts_of(kernel, chunks))
+        turns = math.ceil((chunks if scan else tokens) / a_pass)
+        computed = cycles_of_all(body, warps, resident(used)) * turns / CLOCK
         moved = moved_bytes(kernel, shape, dtype.itemsize, chunks)
         streamed = moved / BANDWIDTH / SUSTAINED
-        yield kernel, used, warps, len(body) / tile, computed, streamed
+        yield {
+            "kernel": kernel,
+            "registers": used,
+            "warps": warps,
+            "instructions": len(body) / a_pass,
+            "compute, µs": 1e6 * computed,
+            "bytes, µs": 1e6 * streamed,
+            "all, µs": 1e6 * (max(computed, streamed) + LAUNCH),
+        }
+
+
+def parts_of(kernel, chunks):
+    """How many of the chunks need threads."""
+    return {"sum": chunks - 1, "scan": 1}.get(kernel.partition("_")[0], chunks)
+
+
+def warps_for(threads):
+    """How many warps each scheduler gets."""
+    return math.ceil(threads / 32 / MULTIPROCESSORS / SCHEDULERS)
+
+
+def cut(length, chunks, tile):
+    """(chunks, tokens of a chunk) as `kernels.cut` has them."""
+    tokens = math.ceil(length / chunks / tile) * tile
+    return math.ceil(length / tokens), tokens
+
+
+def microseconds(*arguments):
+    """All launches of `predict` together."""
+    return sum(row["all, µs"] for row in predict(*arguments))
 
 
 def used_registers(text):
@@ -222,34 +295,68 @@ def used_registers(text):
     return 1 + max(map(int, re.findall(r"\bR(\d+)\b", text)))
 
 
+def chosen(shape):
+    """How many chunks `wkv_fused` makes of it on an H100."""
+    batch, length, channels = shape
+    at_once = MULTIPROCESSORS * gpu.SUMS_AT_ONCE
+    return enough_chunks(batch * channels, length, at_once, gpu.FEWEST_CHUNKS)
+
+
+def floor_of(shape, dtype, arrays=bounds.FORWARD_ARRAYS + bounds.BACKWARD_ARRAYS):
+    """Microseconds in which the bytes that have to travel could."""
+    return 1e6 * least_bytes(shape, arrays, dtype.itemsize) / BANDWIDTH
+
+
+def table(kernels, dtype):
+    """A row for each shape and number of chunks, forward and backward together."""
+    for shape in SHAPES:
+        tile, floor = kernels["forward"].tokens, floor_of(shape, dtype)
+        ours, *others = (cut(shape[1], n, tile)[0] for n in (chosen(shape), *TRIED))
+        for chunks in sorted({ours, *others}):
+            both = microseconds(kernels, dtype, shape, chunks)
+            yield {
+                "(B, T, C)": str(shape),
+                "chunks": chunks,
+                "chosen": chunks == ours,
+                "forward, µs": microseconds(kernels, dtype, shape, chunks, ["forward"]),
+                "both, µs": both,
+                "floors": both / floor,
+            }
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--dtype", default="bfloat16")
     parser.add_argument("--shape", nargs=3, type=int, default=(8, 4096, 768))
     parser.add_argument("--chunks", type=int, default=0, help="0: as wkv_fused cuts")
+    parser.add_argument("--record", action="store_true", help="many shapes and chunks")
     given = parser.parse_args()
     dtype, shape = getattr(torch, given.dtype), tuple(given.shape)
-    sums = shape[0] * shape[2]
-    at_once = MULTIPROCESSORS * gpu.SUMS_AT_ONCE
-    chunks = given.chunks or kernels.enough_chunks(sums, at_once)
-    arrays = bounds.FORWARD_ARRAYS + bounds.BACKWARD_ARRAYS
-    floor = least_bytes(shape, arrays, dtype.itemsize) / BANDWIDTH
+    chunks = given.chunks or chosen(shape)
+    kernels = listed(SOURCE, dtype)
+    rows = list(predict(kernels, dtype, shape, chunks))
+    total, floor = sum(row["all, µs"] for row in rows), floor_of(shape, dtype)
     print(
         f"PREDICTED, not measured: {shape} in {given.dtype} on an H100, {chunks} chunks"
     )
-    print("kernel        registers  warps  instructions    compute      bytes  (µs)")
-    total = 0
-    for row in predict(SOURCE, dtype, shape, chunks):
-        kernel, used, warps, count, computed, moved = row
-        total += max(computed, moved)
-        print(
-            f"{kernel:13s} {used:9d} {warps:6d} {count:13.1f} "
-            f"{computed * 1e6:10.0f} {moved * 1e6:10.0f}"
-        )
+    measure.print_table(rows)
     print(
-        f"predicted: {total * 1e6:.0f} µs forward and backward, {total / floor:.1f} "
-        f"floors of {floor * 1e6:.0f} µs; launches and PyTorch's part are not in it"
+        f"predicted: {total:.0f} µs forward and backward, {total / floor:.1f} "
+        f"floors of {floor:.0f} µs; what PyTorch does beside them is not in it"
     )
+    if given.record:
+        measure.record(
+            "predicted",
+            "an H100, predicted on a CPU",
+            list(table(kernels, dtype)),
+            predicted=True,
+            command="python benchmarks/predicted.py --record",
+            dtype=given.dtype,
+            shape=list(shape),
+            floor=floor,
+            kernels=rows,
+            nvrtc=".".join(map(str, gpu.cuda_packages("")[1][1:])),
+        )
 
 
 if __name__ == "__main__":

@@ -1,9 +1,22 @@
 """The model of a scheduler does on a few instructions what can be counted by hand."""
 
+import re
+from pathlib import Path
+
 import gpu_rungs
 import predicted
 import pytest
+import torch
+from helpers.ptx.nvrtc import needs_nvdisasm, needs_nvrtc
 from predicted import cycles_of_a_tile, instruction
+
+from rwkv_book import results
+from rwkv_book.rwkv4 import rungs
+from rwkv_book.rwkv4.kernels import SOURCE
+
+(RECORD,) = results.of("predicted")
+(LADDER,) = results.of("gpu-rungs")
+README = Path(predicted.__file__).with_name("README.md").read_text("utf-8")
 
 LOAD = instruction("LDG.E.U16.CONSTANT", " R4, [R2.64] ")
 USE = instruction("FADD", " R6, R4, R5 ")
@@ -27,19 +40,19 @@ def test_what_an_instruction_reads_and_writes():
 
 
 def test_a_warp_waits_for_memory_and_others_work_meanwhile():
-    one = cycles_of_a_tile([LOAD, USE], 1)
+    one = cycles_of_a_tile((LOAD, USE), 1)
     assert one >= predicted.MEMORY_LATENCY
-    assert cycles_of_a_tile([LOAD, USE], 8) < 1.1 * one
+    assert cycles_of_a_tile((LOAD, USE), 8) < 1.1 * one
 
 
 def test_loads_that_no_one_waits_for_are_in_flight_together():
     others = [instruction("LDG.E", f" R{8 + i}, [R2.64] ") for i in range(8)]
-    together = cycles_of_a_tile([*others, *(8 * [USE])], 1)
+    together = cycles_of_a_tile((*others, *(8 * [USE])), 1)
     in_a_row = [
         (load, instruction("FADD", f" R40, R{8 + i}, R5 "))
         for i, load in enumerate(others)
     ]
-    apart = cycles_of_a_tile([x for pair in in_a_row for x in pair], 1)
+    apart = cycles_of_a_tile(tuple(x for pair in in_a_row for x in pair), 1)
     assert apart > 5 * together
 
 
@@ -47,7 +60,7 @@ def test_loads_that_no_one_waits_for_are_in_flight_together():
     ("name", "cycles"), [("FADD", 1), ("ISETP", 2), ("MUFU.EX2", 8)]
 )
 def test_without_waiting_a_unit_sets_the_pace(name, cycles):
-    body = [instruction(name, f" R{i}, R60, R61 ") for i in range(40)]
+    body = tuple(instruction(name, f" R{i}, R60, R61 ") for i in range(40))
     assert cycles_of_a_tile(body, 4) == pytest.approx(4 * 40 * cycles, rel=0.02)
 
 
@@ -59,7 +72,8 @@ def test_the_loop_over_tiles_is_the_innermost_long_one():
 
 
 def test_warps_that_find_no_room_wait_for_those_before_them():
-    assert list(predicted.waves(5, 2)) == [2, 2, 1]
+    two, one = (cycles_of_a_tile((LOAD, USE), warps) for warps in (2, 1))
+    assert predicted.cycles_of_all((LOAD, USE), 5, 2) == 2 * two + one
 
 
 def test_reads_that_wait_for_each_other_are_counted_as_trips():
@@ -74,4 +88,79 @@ def test_reads_that_wait_for_each_other_are_counted_as_trips():
     ("registers", "warps"), [(30, 16), (78, 6), (168, 3), (174, 2)]
 )
 def test_registers_say_how_many_warps_find_room(registers, warps):
-    assert gpu_rungs.resident(registers) == warps
+    assert predicted.resident(registers) == warps
+
+
+def test_the_walk_over_chunks_waits_once_for_each():
+    (row,) = (row for row in RECORD["kernels"] if row["kernel"] == "sum_chunks")
+    (walk, _) = (row for row in RECORD["kernels"] if row["kernel"] == "scan_chunks")
+    chunks = next(
+        row["chunks"]
+        for row in RECORD["rows"]
+        if row["(B, T, C)"] == "(8, 4096, 768)" and row["chosen"]
+    )
+    cycles = walk["compute, µs"] * 1e-6 * predicted.CLOCK / chunks
+    assert predicted.MEMORY_LATENCY < cycles < 1.3 * predicted.MEMORY_LATENCY
+    assert walk["compute, µs"] < row["compute, µs"] / 4
+
+
+@pytest.mark.parametrize("shape", predicted.SHAPES, ids=str)
+def test_the_rule_is_never_slower_than_one_chunk_and_close_to_the_best(shape):
+    rows = [row for row in RECORD["rows"] if row["(B, T, C)"] == str(shape)]
+    times = {row["chunks"]: row["both, µs"] for row in rows}
+    (chosen,) = (row["chunks"] for row in rows if row["chosen"])
+    length = shape[1]
+    assert chosen == predicted.cut(length, predicted.chosen(shape), 16)[0]
+    assert len(times) >= 6 and times[chosen] <= times[1]
+    assert times[chosen] <= 1.06 * min(times.values())
+
+
+def test_two_chunks_would_lose_somewhere():
+    """Why the rule wants three: with this many sums two are already enough."""
+    times = {
+        row["chunks"]: row["both, µs"]
+        for row in RECORD["rows"]
+        if row["(B, T, C)"] == "(32, 1024, 768)"
+    }
+    assert times[2] > times[1]
+
+
+@needs_nvrtc
+@needs_nvdisasm
+def test_a_prediction_is_what_the_machine_code_says_today():
+    dtype, shape = getattr(torch, RECORD["dtype"]), tuple(RECORD["shape"])
+    kernels = predicted.listed(SOURCE, dtype)
+    rows = predicted.predict(kernels, dtype, shape, 8, ["forward"])
+    assert list(rows) == RECORD["kernels"][:3]
+
+
+def test_the_readme_says_what_is_recorded():
+    part = README.partition("`predicted.py` **predicts**")[2].partition("What to look")[
+        0
+    ]
+    rows = [row for row in RECORD["rows"] if row["chosen"]]
+    chosen = {row["(B, T, C)"].replace(" ", ""): row for row in rows}
+    said = re.findall(r"([\d.]+)(?: floors)?\s+at\s+(\([\d,]+\))", part)
+    assert len(said) == 4
+    for floors, shape in said:
+        assert floors == f"{chosen[shape]['floors']:.1f}", shape
+    assert f"{chosen['(8,4096,768)']['both, µs']:.0f} µs" in part
+    first, *_, last = (
+        sum(row["predicted, µs"] for row in LADDER["rows"] if row["rung"] == rung.name)
+        for rung in rungs.RUNGS
+    )
+    floor = LADDER["floor"]
+    assert f"from {first / floor:.1f}\nfloors to {last / floor:.1f}" in part
+
+
+def test_three_chunks_lose_a_little_of_the_forward_pass():
+    """As the README says; what they gain in the backward pass is more."""
+    for shape in map(str, predicted.SHAPES):
+        rows = [row for row in RECORD["rows"] if row["(B, T, C)"] == shape]
+        (cut,) = (row["forward, µs"] for row in rows if row["chosen"])
+        assert rows[0]["chunks"] == 1 and cut <= 1.1 * rows[0]["forward, µs"]
+
+
+def test_memory_limits_all_kernels_but_one():
+    slow = {x["kernel"] for x in RECORD["kernels"] if x["compute, µs"] > x["bytes, µs"]}
+    assert slow == {"sum_adjoints", "scan_chunks"}  # and the walk, which only waits

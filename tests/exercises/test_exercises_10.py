@@ -20,7 +20,7 @@ from rwkv_book.rwkv4.fused import from_source
 from rwkv_book.rwkv4.kernels import SOURCE
 
 needs_compiler = pytest.mark.skipif(not shutil.which("g++"), reason="needs g++")
-MERGE = "real smaller = exponential(gap < 0 ? gap : -gap);"
+MERGE = "real smaller = exponential(-absolute(gap));"
 THE_WRONG, THE_RIGHT = "decay(carried, 1)", "decay(carried, steps)"
 ON_NO_SCALE = """DEVICE Sums merge(Sums x, Sums y, real w) {
   real of_x = exponential(x.log_scale - x.age * w);

@@ -392,10 +392,19 @@ def test_chunks_are_whole_tiles_and_none_is_empty(device, chunks):
 
 
 @pytest.mark.parametrize(
-    ("at_once", "chunks"), [(0, 1), (32, 1), (127, 1), (128, 4), (10**9, 10**9 // 32)]
+    ("at_once", "chunks"), [(0, 1), (32, 1), (127, 1), (128, 4), (10**9, 50)]
 )
 def test_a_machine_that_can_work_on_many_sums_gets_many_chunks(at_once, chunks):
-    assert kernels.enough_chunks(32, at_once) == chunks
+    assert kernels.enough_chunks(32, 10_000, at_once, 4) == chunks
+
+
+def test_a_gpu_cuts_sooner_than_a_cpu():
+    shape = 8 * 2048, 4096, 132 * 384  # three times as many sums as there are
+    chunks = {
+        name: kernels.enough_chunks(*shape, backend.FEWEST_CHUNKS)
+        for name, backend in kernels.BACKENDS.items()
+    }
+    assert chunks == {"cpu": 1, "cuda": 3}
 
 
 # --- arguments ----------------------------------------------------------------

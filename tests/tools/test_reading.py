@@ -31,6 +31,7 @@ def test_what_is_folded_or_comes_after_the_exercises_is_not_counted():
         markdown("three words here, and $$x\n= y$$ a formula"),
         code("a = 1\n\nprint(a)", outputs=[printed]),
         code("draw()", "hide-input", outputs=[drawn]),
+        code("draw_more()", "hide-cell", outputs=[drawn]),
         markdown("two more\n## Exercises\nnot counted"),
         code("not_counted()"),
     ]

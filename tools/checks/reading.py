@@ -18,6 +18,7 @@ SITTING = 45  # minutes
 WORDS_A_MINUTE = 180
 SECONDS = {"line of code": 4, "line of output": 1, "figure": 20, "formula": 20}
 FOLDED = {"hide-input", "hide-cell", "remove-cell", "remove-input"}
+UNSEEN = {"hide-output", "hide-cell", "remove-cell"}  # what comes out of them
 EXERCISES = re.compile(r"^## Exercises$", re.M)
 FORMULA = re.compile(r"\$\$.+?\$\$", re.S)
 
@@ -59,9 +60,9 @@ def counts(cells):
     for cell in cells:
         source = "".join(cell["source"])
         if cell["cell_type"] == "code":
-            tags = FOLDED & set(cell["metadata"].get("tags", []))
-            stops["line of code"] += 0 if tags else lines(source)
-            for output in cell["outputs"]:
+            tags = set(cell["metadata"].get("tags", []))
+            stops["line of code"] += 0 if FOLDED & tags else lines(source)
+            for output in [] if UNSEEN & tags else cell["outputs"]:
                 drawn = set(output.get("data", {})) - {"text/plain"}
                 stops["figure"] += bool(drawn)
                 stops["line of output"] += 0 if drawn else lines(text_of(output))

@@ -13,6 +13,7 @@ from rwkv_book.compiled.cache import compiled
 OPTIONS = {"std": "c++17", "restrict": True, "prec_div": False, "diag_suppress": 177}
 BLOCK = 32  # threads: small blocks spread few sums over all multiprocessors
 SUMS_AT_ONCE = 384  # on a multiprocessor: enough to wait for memory at the same time
+FEWEST_CHUNKS = 3  # predicted by benchmarks/predicted.py: 2 may take longer than 1
 
 
 def run_kernel(source, kernel, stored, device, rows, channels, tokens, *arguments):

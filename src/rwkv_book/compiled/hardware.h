@@ -25,6 +25,8 @@ using scalar = arithmetic<stored>::type;
 constexpr bool SINGLE = sizeof(scalar) == 4;
 constexpr int FRACTION = SINGLE ? 23 : 52;  // bits of a scalar that are not its exponent
 
+#define INLINE __attribute__((always_inline))  // of a lambda, as DEVICE of a function
+
 #ifdef __CUDACC__  // ---------------------------------------- one channel a thread
 
 #define DEVICE static __device__ __forceinline__
@@ -46,6 +48,14 @@ DEVICE float exponential(float x) {  // as __expf, but what is below 2^-126 is 0
   return y;
 }
 DEVICE double exponential(double x) { return exp(x); }
+DEVICE float over(float x, float y) {  // x / y in two instructions, wrong by two units
+  float inverse;
+  asm("rcp.approx.ftz.f32 %0, %1;" : "=f"(inverse) : "f"(y));
+  return x * inverse;
+}
+DEVICE double over(double x, double y) { return x / y; }
+DEVICE float absolute(float x) { return fabsf(x); }  // for free, in what reads it
+DEVICE double absolute(double x) { return fabs(x); }
 DEVICE unsigned as_bits(float x) { return __float_as_uint(x); }
 DEVICE unsigned long long as_bits(double x) { return __double_as_longlong(x); }
 DEVICE float as_real(unsigned x) { return __uint_as_float(x); }
@@ -83,6 +93,8 @@ using bits = vector<arithmetic<stored>::bits>;
 
 DEVICE bits as_bits(real x) { return (bits)x; }
 DEVICE real as_real(bits x) { return (real)x; }
+DEVICE real over(real x, real y) { return x / y; }
+DEVICE real absolute(real x) { return as_real(as_bits(x) << 1 >> 1); }
 
 // exp(x) = 2^n exp(r) with an integer n and |r| <= log(2) / 2, where Taylor's series is
 // short. Adding 1.5 * 2^FRACTION and taking it away rounds to an integer.

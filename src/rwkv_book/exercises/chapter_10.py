@@ -362,7 +362,7 @@ def wrong_shifts(x, mix):
     beside[:, 0] = 0
     yield (
         shifted(x, mix, beside),
-        "i - 1 is the channel next door. The token before is C numbers back.",
+        "i - 1 is the channel next door. The previous token is C numbers back.",
     )
     rows = np.arange(batch * length).reshape(batch, length, 1)
     by_token = "It takes mix by the token. mix has one for every channel, i % C."
@@ -375,7 +375,7 @@ def wrong_shifts(x, mix):
         "It takes neighbours in memory for neighbouring tokens. They are channels: c "
         "is i % C, and t is i / C % T.",
     )
-    yield mix * x + before, "The token before comes in whole: its share is 1 - mix."
+    yield mix * x + before, "The previous token comes in whole: its share is 1 - mix."
 
 
 def compiles_for_a_gpu(text):

@@ -53,19 +53,21 @@ def cut(key, chunks=0, source=SOURCE.name):
     """
     batch, length, channels = key.shape
     if chunks == 0:
-        at_once = BACKENDS[key.device.type].sums_at_once(key.device)
-        chunks = enough_chunks(batch * channels, at_once)
+        backend = BACKENDS[key.device.type]
+        at_once = backend.sums_at_once(key.device)
+        chunks = enough_chunks(batch * channels, length, at_once, backend.FEWEST_CHUNKS)
     tokens = math.ceil(length / chunks / tile(source)) * tile(source)
     return math.ceil(length / tokens), tokens
 
 
-def enough_chunks(sums, at_once):
+def enough_chunks(sums, length, at_once, fewest):
     """How many make so many sums into as many as a machine can work on `at_once`.
 
-    Fewer than 4 would not make up for reading the keys twice.
+    Less than `fewest` would not make up for reading the keys twice. And a walk over
+    chunks takes longer the more there are, so there are at most half of √length.
     """
-    chunks = at_once // max(1, sums)
-    return chunks if chunks >= 4 else 1
+    chunks = min(at_once // max(1, sums), math.isqrt(length) // 2)
+    return chunks if chunks >= fewest else 1
 
 
 def runner(source, decay_rate, key, chunks, tokens):

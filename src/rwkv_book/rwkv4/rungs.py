@@ -46,15 +46,37 @@ EDITS = {
 """,
         ),
         Edit("#if 0  //", "#if __CUDA_ARCH__ >= 800  //"),
+        Edit(
+            "  return x / y;\n",
+            """  float inverse;
+  asm("rcp.approx.ftz.f32 %0, %1;" : "=f"(inverse) : "f"(y));
+  return x * inverse;
+""",
+        ),
+        Edit("exponential(gap < 0 ? gap : -gap)", "exponential(-absolute(gap))"),
+    ],
+    "whole tiles": [
+        Edit(
+            """for (index t = begin; t < end; t += TILE) {
+      int rows = least(TILE, end - t);
+      index row = (at.batch * T + t) * C + at.channel;
+      index tile =""",
+            """each_tile(begin, end, [&](index t, int rows) INLINE {
+      index row = (at.batch * T + t) * C + at.channel;
+      index tile =""",
+        ),
+        Edit("}\n    if (end == T)", "});\n    if (end == T)"),
     ],
 }
+LATER = ("bounds", "instructions", "whole tiles")
 RUNGS = (
-    Rung("a token at a time", 1, ("tiles", "loads", "bounds", "instructions")),
-    Rung("16 tokens at a time", 1, ("loads", "bounds", "instructions")),
-    Rung("reads without a branch", 1, ("bounds", "instructions")),
-    Rung("time in 8 chunks", 8, ("bounds", "instructions")),
-    Rung("launch bounds", 8, ("instructions",)),
-    Rung("conversions by instruction", 8, ()),
+    Rung("a token at a time", 1, ("tiles", "loads", *LATER)),
+    Rung("16 tokens at a time", 1, ("loads", *LATER)),
+    Rung("reads without a branch", 1, LATER),
+    Rung("time in 8 chunks", 8, LATER),
+    Rung("launch bounds", 8, LATER[1:]),
+    Rung("the chip's instructions", 8, LATER[2:]),
+    Rung("whole tiles", 8, ()),
 )
 
 

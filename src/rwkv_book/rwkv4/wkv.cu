@@ -45,7 +45,7 @@ DEVICE Sums decay(Sums x, scalar steps) {
 // The sums over both sets of tokens, on the larger scale: one of two factors is 1.
 DEVICE Sums merge(Sums x, Sums y, real w) {
   real one = real{} + 1, gap = (x.log_scale - y.log_scale) - (x.age - y.age) * w;
-  real smaller = exponential(gap < 0 ? gap : -gap);
+  real smaller = exponential(-absolute(gap));
   real of_x = gap < 0 ? smaller : one, of_y = gap < 0 ? one : smaller;
   return {of_x * x.num + of_y * y.num, of_x * x.den + of_y * y.den,
           gap < 0 ? y.log_scale : x.log_scale, gap < 0 ? y.age : x.age};
@@ -74,6 +74,21 @@ DEVICE void load(real (&tile)[TILE], const stored* from, index C, int rows, int 
     tile[i] = load(row, lanes);
     prefetch(row + next);
   }
+}
+
+// work(t, rows) for each tile from `begin` to `end`, where it has `rows` tokens. Whole
+// tiles have a loop of their own: there a GPU need not ask at every token if there is one.
+template <class Work> DEVICE void each_tile(index begin, index end, Work work) {
+  index t = begin;
+  for (; t + TILE <= end; t += TILE) work(t, TILE);
+  if (t < end) work(t, end - t);
+}
+
+// The same from the last tile to the first.
+template <class Work> DEVICE void each_tile_back(index begin, index end, Work work) {
+  index t = begin + (end - begin) / TILE * TILE;
+  if (t < end) work(t, end - t);
+  while ((t -= TILE) >= begin) work(t, TILE);
 }
 
 // ---------------------------------------------------------------- forward
@@ -131,20 +146,19 @@ KERNEL(forward, index T, index C, index chunks, index chunk, const scalar* decay
     index part = at.batch * chunks + at.chunk, tiles = (T + TILE - 1) / TILE;
     index begin = at.chunk * chunk, end = least(T, begin + chunk);
     Sums sums = load(entering + part * 4 * C + at.channel, C, at.lanes);
-    for (index t = begin; t < end; t += TILE) {
+    each_tile(begin, end, [&](index t, int rows) INLINE {
       index row = (at.batch * T + t) * C + at.channel;
       index tile = (at.batch * tiles + t / TILE) * 4 * C + at.channel;
       if (checkpoints) store(checkpoints + tile, sums, C, at.lanes);
-      int rows = least(TILE, end - t);
       real k[TILE], v[TILE];
       load(k, key + row, C, rows, at.lanes, TILE * C);
       load(v, value + row, C, rows, at.lanes, TILE * C);
       UNROLL for (int i = 0; i < TILE; i++) if (i < rows) {
         Sums now = merge(sums, one_token(u + k[i], v[i]), w);
-        store(out + row + i * C, now.num / now.den, at.lanes);
+        store(out + row + i * C, over(now.num, now.den), at.lanes);
         sums = merge(decay(sums, 1), one_token(k[i], v[i]), w);
       }
-    }
+    });
     if (end == T) store(leaving + at.batch * 4 * C + at.channel, sums, C, at.lanes);
   }
 }
@@ -161,8 +175,8 @@ KERNEL(forward, index T, index C, index chunks, index chunk, const scalar* decay
 
 // What token t adds: `now` is the state with it, D = now.den * exp(its scale).
 DEVICE Sums adjoint(Sums now, real grad) {
-  real share = grad / now.den;
-  return {share, -share * (now.num / now.den), -now.log_scale, -now.age};
+  real share = over(grad, now.den);
+  return {share, -share * over(now.num, now.den), -now.log_scale, -now.age};
 }
 
 // The product of the scales of a state and of a gradient.
@@ -183,19 +197,19 @@ KERNEL(sum_adjoints, index T, index C, index chunks, index chunk, const scalar* 
     index begin = (at.chunk + 1) * chunk, end = least(T, begin + chunk);
     index tile = (at.batch * tiles + begin / TILE) * 4 * C + at.channel;
     Sums sums = load(checkpoints + tile, C, at.lanes), total = no_token();
-    for (index t = begin; t < end; t += TILE) {
+    each_tile(begin, end, [&](index t, int rows) INLINE {
       index row = (at.batch * T + t) * C + at.channel;
-      int rows = least(TILE, end - t);
+      scalar past = t - begin;  // converted once, and not for every token
       real k[TILE], v[TILE], g[TILE];
       load(k, key + row, C, rows, at.lanes, TILE * C);
       load(v, value + row, C, rows, at.lanes, TILE * C);
       load(g, grad_out + row, C, rows, at.lanes, TILE * C);
       UNROLL for (int i = 0; i < TILE; i++) if (i < rows) {
         Sums now = merge(sums, one_token(u + k[i], v[i]), w);
-        total = merge(total, decay(adjoint(now, g[i]), t - begin + i), w);
+        total = merge(total, decay(adjoint(now, g[i]), past + i), w);
         sums = merge(decay(sums, 1), one_token(k[i], v[i]), w);
       }
-    }
+    });
     store(adjoints + part * 4 * C + at.channel, total, C, at.lanes);
   }
 }
@@ -216,10 +230,9 @@ KERNEL(backward, index T, index C, index chunks, index chunk, const scalar* deca
     index part = at.batch * chunks + at.chunk, tiles = (T + TILE - 1) / TILE;
     index begin = at.chunk * chunk, end = least(T, begin + chunk);
     Sums after = load(adjoints + part * 4 * C + at.channel, C, at.lanes), before[TILE];
-    for (index t = (end - 1) / TILE * TILE; t >= begin; t -= TILE) {
+    each_tile_back(begin, end, [&](index t, int rows) INLINE {
       index row = (at.batch * T + t) * C + at.channel;
       index tile = (at.batch * tiles + t / TILE) * 4 * C + at.channel;
-      int rows = least(TILE, end - t);
       real k[TILE], v[TILE], g[TILE];
       load(k, key + row, C, rows, at.lanes, -TILE * C);
       load(v, value + row, C, rows, at.lanes, -TILE * C);
@@ -232,7 +245,7 @@ KERNEL(backward, index T, index C, index chunks, index chunk, const scalar* deca
         Sums own = adjoint(now, g[i]);
         real as_newest = own.num * exponential(u + k[i] + own.log_scale - own.age * w);
         real as_earlier = exponential(k[i] + after.log_scale - after.age * w);
-        real through_bonus = as_newest * (v[i] - now.num / now.den);
+        real through_bonus = as_newest * (v[i] - over(now.num, now.den));
         store(grad_value + row + i * C, as_newest + as_earlier * after.num, at.lanes);
         store(grad_key + row + i * C,
               through_bonus + as_earlier * (after.num * v[i] + after.den), at.lanes);
@@ -241,7 +254,7 @@ KERNEL(backward, index T, index C, index chunks, index chunk, const scalar* deca
         grad_w -= product(sums, after, w) * (sums.num * after.num + sums.den * after.den);
         after = merge(after, own, w);
       }
-    }
+    });
     store(grad_decay_rate + part * C + at.channel, grad_w, at.lanes);
     store(grad_bonus + part * C + at.channel, grad_u, at.lanes);
     if (begin == 0) {

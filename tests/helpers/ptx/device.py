@@ -44,7 +44,10 @@ def on_ptx(architecture="sm_90", stream=0):
         gpu.run_kernel(source, kernel, stored, device, *rest)
 
     backend = SimpleNamespace(
-        run_kernel=run_kernel, sums_at_once=gpu.sums_at_once, rooms=gpu.rooms
+        run_kernel=run_kernel,
+        sums_at_once=gpu.sums_at_once,
+        rooms=gpu.rooms,
+        FEWEST_CHUNKS=gpu.FEWEST_CHUNKS,
     )
     pretended = {
         "device": lambda device: nullcontext(),

@@ -142,6 +142,12 @@ def look(model, fresh, params, tokens, draws=DRAWS):
         with weights(model, {name: np.ones_like(mix) for name, mix in here.items()}):
             looks.add("no look back", layer=layer)
 
+    for layer in range(layers):
+        for part, last in ("time", "output"), ("channel", "value"):
+            name = f"blocks.{layer}.{part}_mix.{last}.weight"
+            with weights(model, {name: np.zeros_like(params[name])}):
+                looks.add("no sublayer", part=part, layer=layer)
+
     means = mean_gates(model, tokens)
     with gates(model, lambda layer, out: means[layer].expand_as(out)):
         looks.add("gates at their means")

@@ -69,6 +69,11 @@ def test_the_command_measures_what_minimal_measures(params):
     assert by_name["none"]["all"] == pytest.approx(np.mean(found), abs=1e-3)
     assert by_name["clock"]["all"] == pytest.approx(np.mean(without), abs=1e-3)
     assert sum(row["change"] == "no look back" for row in rows) == 4
+    name = "blocks.1.channel_mix.value.weight"
+    without = {**params, name: np.zeros_like(params[name])}
+    found = [nats(piece, without) for piece in tokens.tolist()]
+    (row,) = (r for r in rows if (r.get("part"), r.get("layer")) == ("channel", 1))
+    assert row["all"] == pytest.approx(np.mean(found), abs=1e-3)
 
 
 def nats(tokens, params):
@@ -94,7 +99,17 @@ def test_the_record_says_what_chapter_5_says():
         most = max(abs(row[f"{kind} moved"]) for row in drawn)
         assert clock_row[f"{kind} moved"] > factor * most
         assert clock_row[f"{kind} moved"] > clock_row[f"{kind} give or take"]
-    assert clock_row["breaks moved"] > 5 * clock_row["others moved"]
+    # Ten times as much for a byte, and less than a third of it in all.
+    (none,) = rows("none")
+    hurt = {kind: clock_row[kind] - none[kind] for kind in ("breaks", "others")}
+    assert 9 < hurt["breaks"] / hurt["others"] < 11
+    counts = {"breaks": record["line_breaks"]}
+    counts["others"] = record["bytes"] - counts["breaks"]
+    nats = {kind: counts[kind] * hurt[kind] for kind in counts}
+    assert 0.25 < nats["breaks"] / sum(nats.values()) < 1 / 3
+    # No single sublayer holds the rest up.
+    without = [row["all moved"] for row in rows("no sublayer")]
+    assert len(without) == 8 and min(without) > 0
     # What training did to the mixes is worth a few hundredths at most.
     (cut,), (first,) = rows("mixes from 0 to 1"), rows("first mixes")
     assert abs(cut["all moved"]) < cut["all give or take"]

@@ -50,7 +50,7 @@ from rwkv_book.transformer import GPT
 
 HEADS = 4  # of a GPT, in each layer
 GPT2_WIDTH = 768  # for which a standard deviation of 0.02 was chosen
-LSTM_LAYERS = 1  # two, of the same number of parameters, learn later
+LSTM_LAYERS = 1  # how deep it should be was not searched
 
 
 class AFT(LanguageModel):

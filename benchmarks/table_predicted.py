@@ -1,11 +1,11 @@
 """How fast would `table.cu`, RWKV-7's recurrence, be on an H100? *Predicted*.
 
     pip install nvidia-cuda-nvdisasm==13.2.86
-    python benchmarks/predicted_table.py
+    python benchmarks/table_predicted.py
 
-By the model of `predicted.py`: the loop over tokens of `forward` and `backward_rows`, in
-machine code, on one scheduler. `backward_keys` has loops in loops, so of it only what
-its multiplications and additions take is said, one a cycle: *at least* so long.
+By the model of `predicted.py`: the loop over tokens of `forward` and `backward_rows`,
+in machine code, on one scheduler. `backward_keys` has loops in loops, so of it only
+what its multiplications and additions take is said, one a cycle: *at least* so long.
 
 Beside them stand the bytes that have to travel, and what chunks of 16 tokens on tensor
 cores would need: the FLOPs of `table_chunked` at the peak of these cores, twice as many
@@ -41,9 +41,10 @@ def rows_for(source, shape=SHAPE):
     code = gpu.compile_for(source, STORED[DTYPE], "sm_90")
     for kernel, text in predicted.listing(code).items():
         used = predicted.used_registers(text)
-        row = {"kernel": kernel, "registers": used, "at least": kernel == "backward_keys"}
+        nested = kernel == "backward_keys"
+        row = {"kernel": kernel, "registers": used, "at least": nested}
         cycles = warps * KEYS_ARITHMETIC * HEAD
-        if not row["at least"]:
+        if not nested:
             body = predicted.tile_loop(text)
             cycles = predicted.cycles_of_all(body, warps, predicted.resident(used))
             row["instructions"] = len(body)
@@ -78,11 +79,11 @@ def main():
     measure.print_table([{key: row.get(key, "") for key in rows[-1]} for row in rows])
     measure.print_table(least)
     measure.record(
-        "predicted-table",
+        "table-predicted",
         "an H100, predicted on a CPU",
         rows,
         predicted=True,
-        command="python benchmarks/predicted_table.py",
+        command="python benchmarks/table_predicted.py",
         shape=list(SHAPE),
         head=HEAD,
         dtype=str(DTYPE).removeprefix("torch."),

@@ -264,15 +264,16 @@ def test_a_record_is_written_whole_or_not_at_all(tmp_path, monkeypatch):
     state_labs.measure.record("which", "cpu", [{"loss": 1.0}])
     (path,) = folder.iterdir()
     assert json.loads(path.read_text())["rows"] == [{"loss": 1.0}]
-    monkeypatch.setattr(folders.Path, "write_text", full_disk)
+    monkeypatch.setattr(folders.Path, "write_bytes", full_disk)
     with pytest.raises(OSError, match="no space left"):
         state_labs.measure.record("which", "cpu", [{"loss": 2.0}])
     assert list(folder.iterdir()) == [path]
     assert json.loads(path.read_bytes())["rows"] == [{"loss": 1.0}]
 
 
-def full_disk(path, text, encoding=None):
-    path.write_bytes(text[:9].encode())
+def full_disk(path, content):
+    with path.open("wb") as file:
+        file.write(content[:9])
     raise OSError(errno.ENOSPC, "No space left on device")
 
 

@@ -11,7 +11,7 @@ def test_the_flops_of_a_merge_are_those_of_its_text():
     assert operators - constant + exponentials == 11
     loop = SOURCE.part("forward").partition("if (i < rows)")[2].partition("}")[0]
     assert loop.count("merge(") == 2 and loop.count("decay(") == 1
-    assert loop.count(" + k[i]") == 1 and loop.count(" / ") == 1
+    assert loop.count(" + k[i]") == 1 and loop.count("over(") == 1
     assert bounds.FORWARD_FLOPS == 2 * 11 + 1 + 1 + 1
 
 

@@ -24,6 +24,7 @@ ELSEWHERE = {  # {file that writes by itself: to where}
     "tools/site/sphinx_light.py": "the built site",
     "tools/site/sphinx_machines.py": "the built site",
     "tools/site/sphinx_models.py": "the built site",
+    "tools/site/sphinx_moved.py": "the built site",
     "tools/site/sphinx_search.py": "the built site",
     "tools/site/sphinx_sliders.py": "the built site",
     "tools/site/sphinx_styles.py": "the built site",

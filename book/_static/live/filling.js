@@ -101,7 +101,7 @@ function drawing(names, places, table, { sizes, words, tint, accent }) {
       const [x, y] = [left + column * cell, top + row * cell];
       drawn.push(box(x, y, cell, cell, `fill="rgba(${ink})"`));
       if (cell < room) return;
-      drawn.push(text(x + cell / 2, y + cell / 2 + 4, written(number), "font-size: 9px"));
+      drawn.push(text(x + cell / 2, y + cell / 2 + 4, written(number), "font-size: 10px"));
     }),
   );
   drawn.push(box(left, top, side, side, `${line} stroke-opacity="0.4"`));

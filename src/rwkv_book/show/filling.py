@@ -172,7 +172,7 @@ class Filling(Picture):
                 drawn.append(box(x, y, cell, cell, f'fill="rgba({ink})"'))
                 if cell >= ROOM:
                     x, y = x + cell / 2, y + cell / 2 + 4
-                    drawn.append(text(x, y, written(number), "font-size: 9px"))
+                    drawn.append(text(x, y, written(number), "font-size: 10px"))
         line = 'fill="none" stroke="currentColor"'
         drawn.append(box(LEFT, TOP, side, side, f'{line} stroke-opacity="0.4"'))
         for now in self.places[-1:]:

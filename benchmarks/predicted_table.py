@@ -3,9 +3,9 @@
     pip install nvidia-cuda-nvdisasm==13.2.86
     python benchmarks/predicted_table.py
 
-By the model of `predicted.py`: the loop over tokens of `forward` and `backward_rows`, in
-machine code, on one scheduler. `backward_keys` has loops in loops, so of it only what
-its multiplications and additions take is said, one a cycle: *at least* so long.
+By the model of `predicted.py`: the loop over tokens of `forward` and `backward_rows`,
+in machine code, on one scheduler. `backward_keys` has loops in loops, so of it only
+what its multiplications and additions take is said, one a cycle: *at least* so long.
 
 Beside them stand the bytes that have to travel, and what chunks of 16 tokens on tensor
 cores would need: the FLOPs of `table_chunked` at the peak of these cores, twice as many
@@ -41,9 +41,10 @@ def rows_for(source, shape=SHAPE):
     code = gpu.compile_for(source, STORED[DTYPE], "sm_90")
     for kernel, text in predicted.listing(code).items():
         used = predicted.used_registers(text)
-        row = {"kernel": kernel, "registers": used, "at least": kernel == "backward_keys"}
+        nested = kernel == "backward_keys"
+        row = {"kernel": kernel, "registers": used, "at least": nested}
         cycles = warps * KEYS_ARITHMETIC * HEAD
-        if not row["at least"]:
+        if not nested:
             body = predicted.tile_loop(text)
             cycles = predicted.cycles_of_all(body, warps, predicted.resident(used))
             row["instructions"] = len(body)

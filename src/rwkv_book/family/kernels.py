@@ -11,6 +11,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from rwkv_book.compiled.gpu import BLOCK
 from rwkv_book.compiled.source import Source
 from rwkv_book.rwkv4.kernels import BACKENDS, STORED
 
@@ -47,6 +48,7 @@ def runner(key, value, remove, before):
     backend, stored = BACKENDS[key.device.type], STORED[key.dtype]
 
     def run(kernel, threads, *arguments):
+        threads = -(-threads // BLOCK) * BLOCK  # on a GPU a block works on one head
         place = source, kernel, stored, key.device
         work = length * keys * value.shape[-1] // threads  # numbers of a row, or a key
         size = batch * heads, threads, work

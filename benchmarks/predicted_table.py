@@ -79,7 +79,7 @@ def main():
     measure.print_table([{key: row.get(key, "") for key in rows[-1]} for row in rows])
     measure.print_table(least)
     measure.record(
-        "predicted-table",
+        "table-predicted",
         "an H100, predicted on a CPU",
         rows,
         predicted=True,

@@ -12,7 +12,18 @@
 //     backward_keys  a thread owns keys: S and its gradient again, number by number, and
 //                    sums over rows
 //
-// On a CPU a `real` is LANES rows in the first two, and LANES keys in the last.
+// On a CPU a `real` is LANES rows in the first two, and LANES keys in the last. On a GPU
+// a block is a warp, which works on one head: its threads read the rows that all of them
+// need together, ahead of time, and take the exponential of each decay once.
+//
+// A loop, and no chunks of tokens on tensor cores, though these would need, at
+// (8,4096,768) in bfloat16 on an H100, forward at least 120 µs, the time of their bytes
+// (33 µs of products). The loop is predicted to take 1.9 ms: it has a thread for each row,
+// too few to fill the GPU, and each goes through all tokens. It stays because one text
+// serves the CPU too, in every type and for heads of any size, with sums in 32 bits; and
+// because, without a GPU, no one could say how near chunks come to that floor.
+// benchmarks/predicted_table.py has the numbers, and what they leave out.
+//
 // Before this text stand N keys and M values, and whether there is a `remove`:
 //
 //     constexpr int N = 64; constexpr int M = 64; constexpr int REMOVE = 1; ...
@@ -21,12 +32,17 @@
 // `stored`: log_decay, receptance, key, remove, replace (B,T,H,N), value, out, found
 // (B,T,H,M), tables (B,H,M,N).
 
-constexpr int TILE = 8;  // tokens from one kept table to the next
+// Tokens from one kept table to the next. With 8 floats a CPU takes up to 3 % longer for a
+// training step, and twice the memory; 16 doubles of 128 rows don't fit into what a block
+// of a GPU may share, 48 KB.
+constexpr int TILE_BYTES = 64;
+constexpr int TILE = TILE_BYTES / sizeof(scalar);
 #ifdef __CUDACC__
 constexpr int WIDEST = 1;
 constexpr int BLOCK = 32;  // threads of a block: one warp, which works on one head
 constexpr int AHEAD = 1;   // tokens whose rows are on their way while one is worked on
 #define UNROLLED UNROLL
+#define BY_EIGHT _Pragma("unroll 8")  // reads on their way, as registers allow
 #define SHARED __shared__
 #else
 extern "C" int omp_get_thread_num();
@@ -34,6 +50,7 @@ constexpr int WIDEST = BYTES == 64 ? 4 : 2;  // vectors of a thread, as register
 constexpr int BLOCK = 1;
 constexpr int AHEAD = 4;
 #define UNROLLED _Pragma("GCC unroll 8")
+#define BY_EIGHT
 #define SHARED
 #endif
 
@@ -416,7 +433,7 @@ KERNEL(backward_keys, index T, index H, const scalar* log_decay, const stored* r
       for (int m = 0; m < M; m++) store_keys(kept, table[m], tile + m, at);
       if (t + TILE >= T) break;
       meet();
-      UNROLL for (int i = 0; i < TILE; i++)
+      BY_EIGHT for (int i = 0; i < TILE; i++)
         get(x, rows, i, token(at, t + i, T, H), at, log_decay, key, value, replace, found);
       meet();
       for (int m = 0; m < PADDED; m += ROWS) {
@@ -445,7 +462,7 @@ KERNEL(backward_keys, index T, index H, const scalar* log_decay, const stored* r
       // A GPU reads a whole tile, for a guard would make it wait for each of its tokens.
       int some_or_all = BLOCK > 1 ? TILE : count;
       meet();
-      UNROLL for (int i = 0; i < some_or_all; i++) {
+      BY_EIGHT for (int i = 0; i < some_or_all; i++) {
         index row = token(at, t + smaller(i, count - 1), T, H);
         get(x, rows, i, row, at, log_decay, key, value, replace, found);
         r[i] = load_keys(receptance, row, at);

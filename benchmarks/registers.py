@@ -1,4 +1,4 @@
-"""How many registers do the kernels of `wkv.cu` take on each kind of GPU?
+"""How many registers do the kernels of `wkv.cu` and `table.cu` take on each GPU?
 
     python benchmarks/registers.py
 
@@ -13,9 +13,11 @@ from typing import NamedTuple
 import measure
 
 from rwkv_book.compiled import gpu, nvrtc
+from rwkv_book.family.kernels import source_for
 from rwkv_book.rwkv4.kernels import SOURCE, STORED
 
 ARCHITECTURES = "sm_75", "sm_80", "sm_90", "sm_100", "sm_120"
+TABLES = 16, 64, 128  # keys, and values, of a head of RWKV-7
 FACTS = {  # as the assembler words them
     "registers": r"Used (\d+) registers",
     "spilled": r"(\d+) bytes spill stores",
@@ -52,23 +54,31 @@ def compiled(text, stored, architecture, wanted, *more):
     return nvrtc.ask_for(wanted, text, [*flags, *more])
 
 
-def rows_for(stored, architecture):
-    """A row for each kernel, in the order of the text."""
-    found = statistics(SOURCE.whole, stored, architecture)
+def rows_for(stored, architecture, head=None):
+    """A row for each kernel, in the order of the text: of RWKV-7 with such a head."""
+    source = source_for(head, head, True, False) if head else SOURCE
+    found = statistics(source.whole, stored, architecture)
     place = {"type": stored, "architecture": architecture}
-    return [place | {"kernel": x} | found[x]._asdict() for x in SOURCE.parameters]
+    place |= {"head": head} if head else {}
+    return [place | {"kernel": x} | found[x]._asdict() for x in source.parameters]
 
 
 def main():
+    record("registers", ARCHITECTURES, (None,))
+    record("table-registers", ARCHITECTURES[::2], TABLES)
+
+
+def record(question, architectures, heads):
     rows = [
         row
+        for head in heads
         for stored in STORED.values()
-        for architecture in ARCHITECTURES
-        for row in rows_for(stored, architecture)
+        for architecture in architectures
+        for row in rows_for(stored, architecture, head)
     ]
     measure.print_table(rows)
     measure.record(
-        "registers",
+        question,
         "compiled without a GPU",
         rows,
         command="python benchmarks/registers.py",

@@ -13,7 +13,6 @@ from predicted import cycles_of_a_tile, instruction
 from rwkv_book import results
 from rwkv_book.rwkv4 import rungs
 from rwkv_book.rwkv4.kernels import SOURCE
-from tools import contents
 
 (RECORD,) = results.of("predicted")
 (LADDER,) = results.of("gpu-rungs")
@@ -165,17 +164,3 @@ def test_three_chunks_lose_a_little_of_the_forward_pass():
 def test_memory_limits_all_kernels_but_one():
     slow = {x["kernel"] for x in RECORD["kernels"] if x["compute, µs"] > x["bytes, µs"]}
     assert slow == {"sum_adjoints", "scan_chunks"}  # and the walk, which only waits
-
-
-def test_what_is_said_of_rwkv_7_s_loop_is_recorded():
-    """In chapter 10 and in the README."""
-    (record,) = results.of("table-predicted")
-    (loop,) = (row["µs"] for row in record["rows"] if row["kernel"] == "forward")
-    forward, _ = record["floors"]
-    least, ms = forward["bytes, µs"], f"{loop / 1000:.1f} ms"
-    chapter = (contents.ROOT / "book" / "10_the_fast_path.ipynb").read_text("utf-8")
-    assert (
-        f"{ms} at (8, 4,096, 768), {loop / least:.0f} times what its bytes" in chapter
-    )
-    assert f"{ms} forward at (8,4096,768), predicted" in README
-    assert f"and {least / 1000:.2f} ms for its bytes" in README

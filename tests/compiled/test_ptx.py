@@ -12,6 +12,7 @@ from helpers.ptx.program import bits_of, programs
 
 pytestmark = needs_compiler
 KERNEL = """
+.shared .align 4 .b8 together[8];
 .visible .entry kernel(
 	.param .u64 kernel_param_0,
 	.param .u64 kernel_param_1
@@ -75,6 +76,7 @@ def result(name, *operands, bits=32, units=False):
         ("shr.u32", (2**31, 32), 0),
         ("shr.s32", (-8, 1), 2**32 - 4),
         ("shr.s32", (-8, 99), 2**32 - 1),
+        ("bfi.b32", (5, 2**31 + 2**8, 7, 2), 2**31 + 2**7),
         ("cvt.u32.u16", (65535,), 65535),
         ("cvt.s32.s16", (65535,), 2**32 - 1),
         ("cvt.u32.u64", (2**32 + 3,), 3),
@@ -219,6 +221,43 @@ def test_a_fault_is_seen(body, kind):
     for order in ((0, 1), (1, 0)):
         with pytest.raises(machine.Fault, match=re.escape(machine.FAULTS[kind])):
             run(body, np.zeros(2, "u4"), np.zeros(2, "u4"), count=2, threads=order)
+
+
+# Of what two threads share: this one's number, and the other one's.
+OWN = """
+	mov.u64 %rd6, together;
+	add.s64 %rd7, %rd6, %rd3;
+	xor.b64 %rd8, %rd3, 4;
+	add.s64 %rd8, %rd6, %rd8;
+	st.shared.u32 [%rd7], %r1;"""
+OTHER, BARRIER = "ld.shared.u32 %r2, [%rd8];", "bar.warp.sync -1;"
+
+
+@pytest.mark.parametrize(
+    ("body", "kind"),
+    [
+        ("ld.shared.u32 %r2, [together];", "U"),
+        ("st.shared.u32 [together+8], 1;", "O"),
+        ("st.shared.u32 [together+2], 1;", "A"),
+        ("st.shared.u32 [together], 1;", "W"),
+        (f"{OWN} {OTHER}", "U"),
+        (f"{OWN} {BARRIER} {OWN} {OTHER}", "R"),
+        (f"{OWN} {BARRIER} {OTHER} {OWN}", "R"),
+        (f"{OWN} setp.eq.s32 %p1, %r1, 0; @%p1 bra $ON; {BARRIER}\n$ON:", "B"),
+    ],
+)
+def test_a_fault_in_what_threads_share_is_seen(body, kind):
+    for order in ((0, 1), (1, 0)):
+        with pytest.raises(machine.Fault, match=re.escape(machine.FAULTS[kind])):
+            run(body, count=2, threads=order)
+
+
+def test_threads_exchange_numbers_at_a_barrier():
+    for order in ((0, 1), (1, 0)):
+        found = np.zeros(2, "u4")
+        body = f"{OWN} {BARRIER} {OTHER} {BARRIER} {OWN} st.global.u32 [%rd4], %r2;"
+        run(body, found, count=2, threads=order)
+        assert found.tolist() == [1, 0]
 
 
 def test_what_is_allowed_is_no_fault():

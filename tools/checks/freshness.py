@@ -182,7 +182,11 @@ def records(tree):
                 yield Record(title, row["notebook"], *made(row))
             continue
         question = content["question"].replace("-", "_")
-        asked = [stem for stem in scripts if question.startswith(stem)]
+        asked = [
+            stem
+            for stem in scripts
+            if question.startswith(stem) or question.endswith(f"_{stem}")
+        ]
         if not asked:
             raise ValueError(f"{name}: no script in benchmarks/ asks {question}")
         yield Record(name, f"benchmarks/{max(asked, key=len)}.py", *made(content))

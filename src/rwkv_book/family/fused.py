@@ -24,10 +24,10 @@ def table_fused(
     float16, and so is the output. The sums, and so log_decay and the state, are
     float32, beside float64 they are float64. A head has at most 128 keys and 128
     values. O(T N M) time, and O(T M) memory beside the arguments when gradients are
-    wanted; while they are computed, each thread of a CPU keeps T / 8 tables, and a GPU
-    as many for each head. The same call gives the same bits. ValueError where an
-    argument is wrong, RuntimeError without compiler, NotImplementedError for
-    derivatives other than gradients.
+    wanted; while they are computed, each thread of a CPU keeps T / 16 tables (in
+    float64 T / 8), and a GPU as many for each head. The same call gives the same bits.
+    ValueError where an argument is wrong, RuntimeError without compiler,
+    NotImplementedError for derivatives other than gradients.
     """
     state = checked(log_decay, receptance, key, value, remove, replace, state)
     tensors = log_decay, receptance, key, value, remove, replace, state

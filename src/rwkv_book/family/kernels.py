@@ -11,6 +11,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from rwkv_book.compiled.gpu import BLOCK
 from rwkv_book.compiled.source import Source
 from rwkv_book.rwkv4.kernels import BACKENDS, STORED
 
@@ -22,7 +23,7 @@ SOURCE = Source(
     instead=INSTEAD,
     kept=True,
 )
-TILE = SOURCE.number("TILE")  # tokens from one table that `backward` keeps to the next
+TILE_BYTES = SOURCE.number("TILE_BYTES")  # `backward` keeps a table every 16 floats
 
 
 @cache
@@ -47,6 +48,7 @@ def runner(key, value, remove, before):
     backend, stored = BACKENDS[key.device.type], STORED[key.dtype]
 
     def run(kernel, threads, *arguments):
+        threads = -(-threads // BLOCK) * BLOCK  # on a GPU a block works on one head
         place = source, kernel, stored, key.device
         work = length * keys * value.shape[-1] // threads  # numbers of a row, or a key
         size = batch * heads, threads, work
@@ -111,7 +113,8 @@ def backward(
     run("backward_rows", value.shape[-1], *tokens, by_value, by_found, by_state)
     batch, length, heads, keys = key.shape
     rooms = BACKENDS[key.device.type].rooms(batch * heads)
-    kept = state.new_empty(rooms, -(-length // TILE), value.shape[-1], keys)
+    tiles = -(-length // (TILE_BYTES // state.element_size()))
+    kept = state.new_empty(rooms, tiles, value.shape[-1], keys)
     by_keys = by_decay, by_receptance, by_key, by_remove, by_replace
     known = *given, found, grad_out, grad_after, by_found
     run("backward_keys", keys, *known, kept, *by_keys)

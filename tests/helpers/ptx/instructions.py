@@ -19,7 +19,8 @@ UNORDERED = "std::isnan(a.{t}) || std::isnan(b.{t})"
 # Of what is not exact, the manual gives the largest error in units of the last place.
 ODD = {
     "bra": "next = number;",
-    "ret": "return;",
+    "ret": "return false;",
+    "bar.warp.sync": "if (d.u32 != ~0u) stop('B', 0); return true;",
     "selp.pred": "d.u8 = c.u8 ? a.u8 : b.u8;",
     "mov.pred": "d.u8 = a.u8 != 0;",
     "not.pred": "d.u8 = !a.u8;",
@@ -59,6 +60,7 @@ def all_instructions():
         found |= fractions(t)
     for t in UNSIGNED:
         found |= {f"{n}.{t}": f"d.{t} = a.{t} {s} b.{t};" for n, s in BITWISE.items()}
+        found[f"bfi.{t}"] = f"d.{t} = inserted(a.{t}, b.{t}, c.u32, number);"
         found[f"not.{t}"] = f"d.{t} = ~a.{t};"
         found[f"cvta.{t}"] = found[f"cvta.to.{t}"] = f"d.{t} = a.{t};"
     for to in WHOLE:
@@ -125,6 +127,8 @@ def memory(t):
         found[f"ld.{space}.{t}"] = f"{space}.load(a.u64 + number, d.{t});"
         found[f"st.{space}.{t}"] = f"{space}.store(a.u64 + number, b.{t});"
     found[f"ld.global.nc.{t}"] = f"global.load_constant(a.u64 + number, d.{t});"
+    found[f"ld.shared.{t}"] = f"shared.load(a.u32 + number, d.{t});"
+    found[f"st.shared.{t}"] = f"shared.store(a.u32 + number, b.{t});"
     for size in (8, 16):  # of a vector, whose parts follow
         found[f"aligned.{size}"] = f"if ((a.u64 + number) % {size}) stop('A', a.u64);"
     return found

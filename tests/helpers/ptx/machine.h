@@ -1,13 +1,15 @@
 // A machine that runs PTX, one thread after the other, and looks at every access.
 //
-// What our kernels don't have, it does not need: no thread waits for another one, so they
-// may run in any order, and a byte that one writes may not be touched by another.
+// Threads may run in any order, so a byte of an array that one writes may not be touched
+// by another. Only the threads of a block wait for each other, at barriers: of what they
+// share, this holds from one barrier to the next.
 
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
 #include <cstdio>
 #include <cstring>
+#include <map>
 #include <vector>
 
 union Register {
@@ -53,6 +55,40 @@ struct Global {
   }
 };
 
+// What the threads of a block share: who was at each byte since the last barrier.
+struct Shared {
+  std::vector<uint8_t> bytes, written;
+  std::vector<uint32_t> writer, reader;
+  uint32_t thread;
+  static constexpr uint32_t BEGIN = 1u << 20;  // its addresses may have 32 bits
+
+  void begin(size_t size) { bytes.assign(size, 0), written.assign(size, 0), meet(); }
+  void meet() { writer.assign(bytes.size(), 0), reader.assign(bytes.size(), 0); }
+  size_t place(uint32_t at, size_t size) {
+    if (at % size) stop('A', at);
+    if (at < BEGIN || at + size > BEGIN + bytes.size()) stop('O', at);
+    return at - BEGIN;
+  }
+  template <class T> void load(uint32_t at, T& to) {
+    size_t begin = place(at, sizeof(T));
+    for (size_t i = begin; i < begin + sizeof(T); i++) {
+      if (!written[i]) stop('U', at);
+      if (writer[i] && writer[i] != thread) stop('R', at);
+      reader[i] = reader[i] == 0 || reader[i] == thread ? thread : MANY;
+    }
+    memcpy(&to, &bytes[begin], sizeof to);
+  }
+  template <class T> void store(uint32_t at, T from) {
+    size_t begin = place(at, sizeof(T));
+    for (size_t i = begin; i < begin + sizeof(T); i++) {
+      if (writer[i] && writer[i] != thread) stop('W', at);
+      if (reader[i] && reader[i] != thread) stop('R', at);
+      writer[i] = thread, written[i] = true;
+    }
+    memcpy(&bytes[begin], &from, sizeof from);
+  }
+};
+
 // A thread's own memory.
 struct Local {
   std::vector<uint8_t> bytes, written;
@@ -89,6 +125,11 @@ static float about(float x, int units, uint32_t operands) {
   memcpy(&x, &size, sizeof x);
   return x;
 }
+// y, with as many bits as that of x in it, from the place `at` on.
+static uint64_t inserted(uint64_t x, uint64_t y, uint32_t at, int64_t count) {
+  uint64_t place = (count < 64 ? (1ull << count) - 1 : ~0ull) << at;
+  return (y & ~place) | (x << at & place);
+}
 static float flushed(float x) { return std::fabs(x) < 0x1p-126f ? std::copysign(0.f, x) : x; }
 static uint16_t as_bfloat16(float x) {
   uint32_t bits;
@@ -112,25 +153,35 @@ static float from_float16(uint16_t x) {
 }
 
 static Global global;
+static Shared shared;
 static Local local;
 
 struct Program {
   const Instruction* instructions;
   const uint64_t* registers;
   const uint8_t* given;
-  int64_t count, size, bytes;
+  int64_t count, size, bytes, shared;
 };
 
 static int64_t now;  // the instruction that is being done
 static int64_t reading;
 
-static void run_thread(const Program& program, std::vector<Register>& file,
-                       std::vector<uint8_t>& written, int64_t patience) {
+struct Thread {
+  uint64_t number;
+  std::vector<Register> file;
+  std::vector<uint8_t> written;
+  Local local;
+  int64_t next, patience;
+};
+
+// To the next barrier, or to the end: whether it is at a barrier.
+static bool run_thread(const Program& program, Thread& thread) {
+  auto& [number_of_it, file, written, own, next, patience] = thread;
   auto read = [&](int place) -> Register& {
     if (!written[place]) reading = place, stop('U', 0);
     return file[place];
   };
-  for (int64_t next = 0; ; ) {
+  for (;;) {
     if (--patience < 0) stop('E', 0);
     const Instruction& x = program.instructions[now = next++];
     if (x.guard && (read(std::abs(x.guard) - 1).u8 != 0) != (x.guard > 0)) continue;
@@ -156,19 +207,43 @@ extern "C" int run(const Program* program, const uint64_t* arrays, int64_t count
     if (watch) x.writer.resize(x.end - x.begin), x.reader.resize(x.end - x.begin);
     global.arrays.push_back(x);
   }
-  std::vector<Register> file(program->size);
-  std::vector<uint8_t> written(program->size);
+  // Those of a block together, where they share memory; else each for itself.
+  std::vector<std::vector<uint32_t>> groups;
+  std::map<uint64_t, size_t> group_of;
   for (int64_t i = 0; i < many; i++) {
-    memcpy(file.data(), program->registers, program->size * sizeof(Register));
-    memcpy(written.data(), program->given, program->size);
-    local.bytes.assign(program->bytes, 0), local.written.assign(program->bytes, 0);
-    global.thread = i + 1;
-    const uint64_t told[] = {threads[i] % block, block, threads[i] / block, grid};
-    for (int j = 0; j < 4; j++) file[j].u64 = told[j];
+    uint64_t which = program->shared ? threads[i] / block : i;
+    auto [place, is_new] = group_of.insert({which, groups.size()});
+    if (is_new) groups.emplace_back();
+    groups[place->second].push_back(i);
+  }
+  std::vector<Thread> all;
+  for (auto& group : groups) {
+    all.resize(group.size());
+    shared.begin(program->shared);
+    for (size_t i = 0; i < group.size(); i++) {
+      Thread& x = all[i];
+      x.number = threads[group[i]], x.next = 0, x.patience = patience;
+      auto registers = (const Register*)program->registers;
+      x.file.assign(registers, registers + program->size);
+      x.written.assign(program->given, program->given + program->size);
+      x.local.bytes.assign(program->bytes, 0), x.local.written.assign(program->bytes, 0);
+      const uint64_t told[] = {x.number % block, block, x.number / block, grid};
+      for (int j = 0; j < 4; j++) x.file[j].u64 = told[j];
+    }
+    uint64_t running;
     try {
-      run_thread(*program, file, written, patience);
+      for (bool waits = true; waits; shared.meet()) {
+        for (size_t i = 0; i < group.size(); i++) {
+          running = all[i].number, global.thread = shared.thread = group[i] + 1;
+          std::swap(local, all[i].local);
+          bool at_barrier = run_thread(*program, all[i]);
+          std::swap(local, all[i].local);
+          if (i && at_barrier != waits) stop('B', 0);
+          waits = at_barrier;
+        }
+      }
     } catch (Fault fault) {
-      found[0] = program->instructions[now].line, found[1] = threads[i];
+      found[0] = program->instructions[now].line, found[1] = running;
       found[2] = fault.kind == 'U' && !fault.where ? reading : fault.where;
       return fault.kind;
     }

@@ -20,6 +20,7 @@ FAULTS = {  # by the letters that machine.h knows them by
     "U": "reads what nobody wrote",
     "0": "divides by 0",
     "E": "does not end",
+    "B": "waits at a barrier to which others of its block don't come",
 }
 PATIENCE = 50_000_000  # instructions of a thread
 FLAGS = ["-std=c++17", "-O1", "-march=native", "-ffp-contract=off", "-fwrapv", "-w"]
@@ -34,7 +35,7 @@ class Given(ctypes.Structure):
 
     _fields_ = (
         *((name, ctypes.c_void_p) for name in ("instructions", "registers", "given")),
-        *((name, ctypes.c_int64) for name in ("count", "size", "bytes")),
+        *((name, ctypes.c_int64) for name in ("count", "size", "bytes", "shared")),
     )
 
 
@@ -82,6 +83,7 @@ def run(program, words, grid, block, memory, threads=None, units=True, watch=Tru
         len(program.instructions),
         len(registers),
         program.local,
+        program.shared,
     )
     found = (ctypes.c_uint64 * 3)()
     kind = library().run(

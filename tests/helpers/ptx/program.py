@@ -17,9 +17,13 @@ INSTRUCTIONS = all_instructions()
 CODES = {name: code for code, name in enumerate(INSTRUCTIONS)}
 SPECIAL = ("%tid.x", "%ntid.x", "%ctaid.x", "%nctaid.x")
 LOCAL = 1 << 60  # where a thread's own memory begins: no array lies there
+SHARED = 1 << 20  # in a space of its own, what the threads of a block share
 FIELDS = ["code", "guard", "d", "a", "b", "c", "line"]
 INSTRUCTION = np.dtype([("number", "<i8"), *((name, "<i4") for name in FIELDS)], True)
 
+SPACES = ("global", "local", "shared")
+ACCESS = ("ld.param", *(f"{x}.{y}" for x in ("ld", "st") for y in SPACES))
+TOGETHER = r"\.shared \.align (\d+) \.b8 (\w+)\[(\d+)\]"
 ENTRY = r"\.visible \.entry (\w+)\((.*?)\)\s*(?:\.\w+ [\d, ]+\s*)*\{"
 GUARD, PLACE = r"@(!?)(%\w+)\s+(.*)", r"\[(%?\w+)(?:\+(-?\d+))?\]"
 HALVES = r"mov\.b(32|64)\s+\{\s*(%\w+),\s*(%\w+)\s*\},\s*(\S+)"
@@ -35,6 +39,7 @@ class Program:
     registers: np.ndarray = None
     given: np.ndarray = None
     local: int = 0  # bytes of a thread's own memory
+    shared: int = 0  # and of what its block shares
     places: dict = field(default_factory=dict)  # {operand: register}
 
 
@@ -49,9 +54,21 @@ def programs(text):
         if set(parameters) != {"u64"}:
             raise ValueError(f"{entry[1]} has parameters other than .u64: {parameters}")
         program = Program(entry[1], len(parameters))
-        translate(program, text[entry.end() : end], line)
+        body = text[entry.end() : end]
+        translate(program, body, line, shared_places(program, text, body))
         found[entry[1]] = program
     return found
+
+
+def shared_places(program, text, body):
+    """{name: address} of the arrays in shared memory that a kernel's body names."""
+    places = {}
+    for align, name, size in re.findall(TOGETHER, text):
+        if re.search(rf"\b{name}\b", body):
+            program.shared += -program.shared % int(align)
+            places[name] = SHARED + program.shared
+            program.shared += int(size)
+    return places
 
 
 def body_length(text):
@@ -64,9 +81,8 @@ def body_length(text):
     raise ValueError("a brace is not closed")
 
 
-def translate(program, body, line):
-    """Fill in a program from the text between its braces."""
-    constants = {}
+def translate(program, body, line, constants):
+    """Fill in a program from the text between its braces; `constants` have names."""
     program.places = {name: number for number, name in enumerate(SPECIAL)}
     for number in range(program.parameters):
         program.places[f"{program.name}_param_{number}"] = len(SPECIAL) + number
@@ -143,19 +159,20 @@ def meaning(kernel, statement):
     name = normal(name)
     if name == "bra":
         return [(name, {}, operands[0], guard)]
-    if name.startswith(("ld.param", "ld.global", "ld.local", "st.global", "st.local")):
+    if name.startswith(ACCESS):
         return access(name, operands, guard)
     if name.startswith("mov") and operands[1][0] == "{":
         low, high = operands[1].strip("{}").replace(" ", "").split(",")
         operands, name = [operands[0], low, high], name.replace("mov", "pack")
-    return [(name, dict(zip("dabc", operands, strict=False)), 0, guard)]
+    number = int(operands.pop()) if name.startswith("bfi") else 0
+    return [(name, dict(zip("dabc", operands, strict=False)), number, guard)]
 
 
 def normal(name):
     """The name of an instruction as `instructions` has it."""
     parts = [re.sub(r"^b(16|32|64)$", r"u\1", part) for part in name.split(".")]
     if parts[0] == "cvta":
-        parts = [part for part in parts if part not in ("global", "local")]
+        parts = [part for part in parts if part not in SPACES]
     return ".".join(part for part in parts if part not in ("rn", "uni"))
 
 

@@ -6,7 +6,7 @@ import sys
 import ipywidgets
 import nbformat
 import pytest
-from IPython.core.interactiveshell import InteractiveShell
+from helpers import display
 
 from tools.checks import afterwards
 from tools.checks.ends import live_figures
@@ -41,7 +41,7 @@ counted(2)
 @pytest.fixture
 def shell():
     ipywidgets.Widget.close_all()
-    shell = InteractiveShell.instance()
+    shell = display.shell()
     yield shell
     shell.ast_transformers.clear()
     shell.reset()
@@ -127,3 +127,8 @@ def test_nbval_asks_at_the_end_of_a_notebook(tmp_path, broken):
     said = "FAILED" if broken else "PASSED"
     assert f"After the last cell {said}" in done.stdout
     assert ("counted can't be called again" in done.stdout) == broken
+
+
+def test_a_shell_leaves_the_process_its_main_module(shell):
+    """Which a process that is spawned looks at, as translation's tests do."""
+    assert sys.modules["__main__"] is not shell.user_module

@@ -151,7 +151,15 @@ def test_chapter_13_tells_times_as_they_were_recorded():
     assert package["rwkv", "generating"]["× floor"] < 1.25
     assert "which is near the floor" in text
     longer = [training[f"RWKV-{x} fused",]["× RWKV-4"] for x in ("5.2", "6", "7")]
-    assert [1, *longer] == sorted([1, *longer])
-    assert "In training each version takes longer than the last" in text
-    assert 1.5 < longer[-1] < 2
-    assert "between one and a half times and twice as long as RWKV-4" in text
+    assert longer == pytest.approx([4 / 3, 1.5, 1.5], abs=0.05)
+    assert "RWKV-5.2 takes a third longer than one of RWKV-4" in text
+    assert "a step of RWKV-6 or RWKV-7 half as long again" in text
+    longest = {
+        row["model"]: row for row in results.of("training-versions")[-1]["growth"]
+    }
+    recurrent = [row for name, row in longest.items() if name != "GPT"]
+    assert {row["T"] for row in recurrent} == {65_536}
+    for row in recurrent:
+        assert abs(row["exponent"] - 1) < 0.05, row
+    assert longest["GPT"]["exponent"] > 1.4
+    assert "time grows as the text does, up to 65,536 tokens" in text

@@ -299,7 +299,7 @@ def chosen(shape):
     """How many chunks `wkv_fused` makes of it on an H100."""
     batch, length, channels = shape
     at_once = MULTIPROCESSORS * gpu.SUMS_AT_ONCE
-    return enough_chunks(batch * channels, length, at_once, gpu.FEWEST_CHUNKS)
+    return enough_chunks(batch * channels, length, at_once, gpu.Gpu.FEWEST_CHUNKS)
 
 
 def floor_of(shape, dtype, arrays=bounds.FORWARD_ARRAYS + bounds.BACKWARD_ARRAYS):

@@ -4,6 +4,7 @@ NVRTC is a library that comes with a CUDA build of PyTorch; it needs no C++ comp
 headers and no CUDA toolkit.
 """
 
+from contextlib import contextmanager
 from functools import cache, lru_cache
 
 import torch
@@ -13,31 +14,100 @@ from rwkv_book.compiled.cache import compiled
 OPTIONS = {"std": "c++17", "restrict": True, "prec_div": False, "diag_suppress": 177}
 BLOCK = 32  # threads: small blocks spread few sums over all multiprocessors
 SUMS_AT_ONCE = 384  # on a multiprocessor: enough to wait for memory at the same time
-FEWEST_CHUNKS = 3  # predicted by benchmarks/predicted.py: 2 may take longer than 1
 
 
-def run_kernel(source, kernel, stored, device, rows, channels, tokens, *arguments):
-    """Queue a kernel on PyTorch's current stream, a thread for each of rows · channels.
+class PyTorch:
+    """What a launch asks PyTorch about a GPU; something else may answer instead."""
 
-    `stored` is a value of STORED in hardware.h; `arguments` are tensors, integers or
-    None. TypeError where the kernel takes another number of them.
+    @contextmanager
+    def chosen(self, device):
+        """Within it that GPU is PyTorch's own choice; gives its number."""
+        with torch.cuda.device(device):
+            yield torch.cuda.current_device()
+
+    def stream(self, device):
+        """The handle of the stream on which work is queued."""
+        return torch.cuda.current_stream(device).cuda_stream
+
+    def architecture(self, number):
+        """What the kernels of a GPU are compiled for, such as sm_90."""
+        return "sm_{}{}".format(*capability(number))
+
+    def multiprocessors(self, device):
+        """How many it has."""
+        return torch.cuda.get_device_properties(device).multi_processor_count
+
+    def captures(self):
+        """Whether what is queued goes into a CUDA graph."""
+        return torch.cuda.is_current_stream_capturing()
+
+
+class Gpu:
+    """All GPUs of this machine, as operators use them: `run_kernel` and its sizes.
+
+    `asked` answers as PyTorch does, and `compile` makes what the driver loads.
     """
-    source.check(kernel, arguments)
-    core, _ = cuda_packages(source.instead)
-    with torch.cuda.device(device):
-        number = torch.cuda.current_device()
-        core.Device(number).set_current()  # a thread may have no context of its own
-        function = load(source, stored, architecture(number))[kernel]
-        queue = stream(number, torch.cuda.current_stream(device).cuda_stream)
-        config = launch_config(blocks(rows * channels))
-        core.launch(queue, config, function, rows, *map(as_word, arguments))
+
+    FEWEST_CHUNKS = 3  # predicted by benchmarks/predicted.py: 2 may take longer than 1
+
+    def __init__(self, asked=None, compile=None):
+        self.asked, self.compile = asked or PyTorch(), compile or compile_for
+        self.load = cache(self.load)
+
+    def run_kernel(
+        self, source, kernel, stored, device, rows, channels, tokens, *arguments
+    ):
+        """Queue a kernel on the current stream, a thread for each of rows · channels.
+
+        `stored` is a value of STORED in hardware.h; `arguments` are tensors, integers
+        or None. TypeError where the kernel takes another number of them.
+        """
+        source.check(kernel, arguments)
+        core, _ = cuda_packages(source.instead)
+        with self.asked.chosen(device) as number:
+            core.Device(number).set_current()  # a thread may have no context of its own
+            architecture = self.asked.architecture(number)
+            function = self.load(source, stored, architecture)[kernel]
+            queue = stream(number, self.asked.stream(device))
+            config = launch_config(blocks(rows * channels))
+            core.launch(queue, config, function, rows, *map(as_word, arguments))
+
+    def load(self, source, stored, architecture):
+        """{name: kernel} for one type of keys and one kind of GPU, sm_75 or newer.
+
+        RuntimeError where the driver can't load them, and while a CUDA graph is
+        captured, in which nothing may be loaded. They are loaded once.
+        """
+        core, (_, *version) = cuda_packages(source.instead)
+        if self.asked.captures():
+            raise RuntimeError(
+                "The compiled operator can't be loaded while a CUDA graph is captured: "
+                f"call it once before, forward and backward, or {source.instead}"
+            )
+        code = self.compile(source, stored, architecture)
+        try:
+            module = core.ObjectCode.from_cubin(code)
+            return {name: module.get_kernel(name) for name in source.parameters}
+        except Exception as error:  # cuda.core keeps the names of its errors private
+            raise RuntimeError(
+                f"The driver can't load the operator ({error}): get a driver for CUDA "
+                f"{'.'.join(map(str, version))} or newer, or {source.instead}"
+            ) from error
+
+    def sums_at_once(self, device):
+        """How many sums keep this GPU busy."""
+        return SUMS_AT_ONCE * self.asked.multiprocessors(device)
+
+    @staticmethod
+    def rooms(groups):
+        """How many places there are for what groups of threads keep: one for each."""
+        return groups
 
 
 @cache
-def architecture(number):
-    """What the kernels of a GPU are compiled for, such as sm_90."""
-    major, minor = torch.cuda.get_device_capability(number)
-    return f"sm_{major}{minor}"
+def capability(number):
+    """PyTorch's answer, major and minor; to ask takes as long as a launch."""
+    return torch.cuda.get_device_capability(number)
 
 
 @cache
@@ -69,40 +139,6 @@ def as_word(argument):
     if isinstance(argument, torch.Tensor):
         argument = argument.data_ptr()
     return argument or 0
-
-
-def sums_at_once(device):
-    """How many sums keep this GPU busy."""
-    return SUMS_AT_ONCE * torch.cuda.get_device_properties(device).multi_processor_count
-
-
-def rooms(groups):
-    """How many places there are for what a group of threads keeps: one for each."""
-    return groups
-
-
-@cache
-def load(source, stored, architecture):
-    """{name: kernel} for one type of keys and one kind of GPU, sm_75 or newer.
-
-    RuntimeError where the driver can't load them, and while a CUDA graph is captured,
-    in which nothing may be loaded.
-    """
-    core, (_, *version) = cuda_packages(source.instead)
-    if torch.cuda.is_current_stream_capturing():
-        raise RuntimeError(
-            "The compiled operator can't be loaded while a CUDA graph is captured: "
-            f"call it once before, forward and backward, or {source.instead}"
-        )
-    code = compile_for(source, stored, architecture)
-    try:
-        module = core.ObjectCode.from_cubin(code)
-        return {name: module.get_kernel(name) for name in source.parameters}
-    except Exception as error:  # cuda.core keeps the names of its errors private
-        raise RuntimeError(
-            f"The driver can't load the operator ({error}): get a driver for CUDA "
-            f"{'.'.join(map(str, version))} or newer, or {source.instead}"
-        ) from error
 
 
 def compile_for(source, stored, architecture):

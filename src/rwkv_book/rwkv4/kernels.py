@@ -12,7 +12,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from rwkv_book.compiled import cpu, gpu
+from rwkv_book.compiled import cpu
+from rwkv_book.compiled.gpu import Gpu
 from rwkv_book.compiled.source import HARDWARE, Source
 
 STORED = {  # types of key and value, and their names in wkv.cu
@@ -21,7 +22,7 @@ STORED = {  # types of key and value, and their names in wkv.cu
     torch.bfloat16: "bfloat16",
     torch.float16: "float16",
 }
-BACKENDS = {"cpu": cpu, "cuda": gpu}
+BACKENDS = {"cpu": cpu, "cuda": Gpu()}
 INSTEAD = "use wkv=wkv_chunked, which needs no compiler."
 SOURCE = Source(
     Path(__file__).with_name("wkv.cu").read_text("utf-8"),

@@ -1,11 +1,10 @@
 """The operators of the book on a GPU that runs PTX, with tensors of a CPU.
 
-`compiled.gpu` and cuda.core are what they are; PyTorch's own CUDA is not asked.
+`compiled.gpu` and cuda.core are what they are; what a launch asks PyTorch is answered
+here.
 """
 
 from contextlib import contextmanager, nullcontext
-from functools import cache
-from types import SimpleNamespace
 from unittest import mock
 
 import pytest
@@ -14,7 +13,7 @@ import torch
 from helpers.kernels import needs_compiler
 from helpers.ptx.driver import driver
 from helpers.ptx.nvrtc import needs_nvrtc, ptx
-from rwkv_book.compiled import gpu
+from rwkv_book.compiled.gpu import Gpu
 from rwkv_book.rwkv4.kernels import BACKENDS
 
 pytestmark = [
@@ -29,43 +28,43 @@ MULTIPROCESSORS = 132
 
 
 @contextmanager
-def on_ptx(architecture="sm_90", stream=0):
+def on_ptx(architecture="sm_90", number=0, stream=0):
     """Within it the operators run on the stand-in for a GPU; gives its Driver.
 
     AssertionError at its end if a kernel did what it may not.
     """
     found = driver()
     found.forget()
-    properties = SimpleNamespace(multi_processor_count=MULTIPROCESSORS)
-
-    def run_kernel(source, kernel, stored, device, *rest):
-        tensors = [x for x in rest if isinstance(x, torch.Tensor)]
-        found.memory = [(x.data_ptr(), x.nbytes) for x in tensors]
-        gpu.run_kernel(source, kernel, stored, device, *rest)
-
-    backend = SimpleNamespace(
-        run_kernel=run_kernel,
-        sums_at_once=gpu.sums_at_once,
-        rooms=gpu.rooms,
-        FEWEST_CHUNKS=gpu.FEWEST_CHUNKS,
-    )
-    pretended = {
-        "device": lambda device: nullcontext(),
-        "current_stream": lambda device: SimpleNamespace(cuda_stream=stream),
-        "get_device_properties": lambda device: properties,
-        "current_device": lambda: 0,
-        "is_current_stream_capturing": lambda: False,
-    }
-    with (
-        mock.patch.multiple(torch.cuda, **pretended),
-        mock.patch.dict(BACKENDS, cpu=backend),
-        mock.patch.object(gpu, "architecture", lambda number: architecture),
-        mock.patch.object(gpu, "load", cache(gpu.load.__wrapped__)),
-        mock.patch.object(gpu, "compile_for", as_ptx),
-    ):
+    asked = Answers(found, architecture, number, stream)
+    with mock.patch.dict(BACKENDS, cpu=Ptx(asked, compile=as_ptx)):
         yield found
     if found.fault:
         raise found.fault
+
+
+class Ptx(Gpu):
+    """A GPU that may touch only what a launch is given."""
+
+    def run_kernel(self, source, kernel, stored, device, *rest):
+        tensors = [x for x in rest if isinstance(x, torch.Tensor)]
+        self.asked.driver.memory = [(x.data_ptr(), x.nbytes) for x in tensors]
+        super().run_kernel(source, kernel, stored, device, *rest)
+
+
+class Answers:
+    """What compiled.gpu.PyTorch says, of one GPU on which PyTorch has no tensors."""
+
+    def __init__(self, driver, architecture, number, stream):
+        self.driver, self.number = driver, number
+        self.architecture = lambda number: architecture
+        self.stream = lambda device: stream
+        self.multiprocessors = lambda device: MULTIPROCESSORS
+
+    def chosen(self, device):
+        return nullcontext(self.number)
+
+    def captures(self):
+        return self.driver.captures
 
 
 def as_ptx(source, stored, architecture):

@@ -41,7 +41,8 @@ class Driver:
     """The one driver of this process.
 
     `memory` are the arrays that the next kernel may touch, pairs (address, bytes);
-    `refuses` an error that it answers when it is to load code. After a Fault, which
+    `refuses` an error that it answers when it is to load code; `captures` says whether
+    what is launched goes into a CUDA graph. After a Fault, which
     stands in `fault`, a launch ends as it does on a GPU: with an error.
     """
 
@@ -55,6 +56,7 @@ class Driver:
     def forget(self):
         """Be as a driver to which nothing has happened yet."""
         self.memory, self.refuses, self.fault = [], 0, None
+        self.captures = False
         self.loads, self.launched = 0, []
 
     def has_context(self):

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 import torch
 from helpers.kernels import needs_compiler
-from helpers.ptx import machine
-from helpers.ptx.program import bits_of, programs
+
+from tools.ptx import machine
+from tools.ptx.program import bits_of, programs
 
 pytestmark = needs_compiler
 KERNEL = """

@@ -4,13 +4,9 @@ import shutil
 from functools import cached_property, partial
 from itertools import product
 
-import numpy as np
 import pytest
 import torch
 from helpers.exercises import Answer, all_heard, of, told
-from helpers.ptx import machine
-from helpers.ptx.nvrtc import needs_nvrtc
-from helpers.ptx.program import programs
 
 from rwkv_book.compiled import nvrtc
 from rwkv_book.compiled.source import replaced
@@ -37,7 +33,6 @@ __global__ void shift(const float* x, const float* mix, float* out,
   float before = t > 0 ? x[i - C] : 0;
   out[i] = mix[c] * x[i] + (1 - mix[c]) * before;
 }"""
-WIDE = "long long B, long long T, long long C"  # as the machine for PTX takes numbers
 BY_TOKEN = """
 __global__ void shift(const float* x, const float* mix, float* out,
                       int B, int T, int C) {
@@ -272,21 +267,3 @@ test_a_kernel_is_told_its_sentence = needs_compiler(told(KERNELS))
 test_no_sentence_goes_without_an_answer = needs_compiler(
     all_heard(chapter_10, ANSWERS + KERNELS + SHIFTS)
 )
-
-
-@needs_compiler
-@needs_nvrtc
-def test_a_gpus_own_instructions_shift_as_well():
-    """As NVRTC translates it, on the machine for PTX, its threads in any order."""
-    text = 'extern "C"' + SHIFT.replace("int B, int T, int C", WIDE)
-    (program,) = programs(nvrtc.ptx(text)).values()
-    x, mix = chapter_10.to_be_shifted()
-    out = np.full_like(x, np.nan)
-    memory = [(array.ctypes.data, array.nbytes) for array in (x, mix, out)]
-    words = [*(address for address, _ in memory), *x.shape]
-    machine.run(program, words, 6, 64, memory)
-    assert np.allclose(out, chapter_10.shifted(x, mix), atol=1e-6)
-    text = text.replace("if (i >= B * T * C) return;", "")
-    (program,) = programs(nvrtc.ptx(text)).values()
-    with pytest.raises(machine.Fault, match="outside of every array"):
-        machine.run(program, words, 6, 64, memory)

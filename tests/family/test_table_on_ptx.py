@@ -7,7 +7,7 @@ launches and the faults that they would see are the same.
 import numpy as np
 import pytest
 import torch
-from helpers.ptx import device, machine
+from helpers.ptx import device
 from helpers.ptx.device import on_ptx
 from helpers.table import arguments, assert_near, of_type, with_gradients
 
@@ -15,6 +15,7 @@ from rwkv_book.compiled.source import replaced
 from rwkv_book.family import kernels
 from rwkv_book.family.equation import table_recurrent
 from rwkv_book.family.fused import table_fused
+from tools.ptx import machine
 
 pytestmark = [*device.pytestmark, pytest.mark.usefixtures("poisoned_memory")]
 ERRORS = {

@@ -11,10 +11,9 @@ from functools import partial
 import numpy as np
 import pytest
 import torch
-from helpers.ptx import device, machine
+from helpers.ptx import device
 from helpers.ptx.device import on_ptx
 from helpers.ptx.nvrtc import ptx
-from helpers.ptx.program import programs
 from helpers.wkv import LARGE, assert_near, with_large
 
 from rwkv_book.compiled.source import Source, replaced
@@ -22,6 +21,8 @@ from rwkv_book.rwkv4 import fused, kernels
 from rwkv_book.rwkv4.fused import from_source, wkv_fused
 from rwkv_book.rwkv4.kernels import SOURCE, STORED
 from rwkv_book.rwkv4.wkv import WkvState, wkv_attention
+from tools.ptx import machine
+from tools.ptx.program import programs
 
 pytestmark = [*device.pytestmark, pytest.mark.usefixtures("poisoned_memory")]
 # Of the largest number of a tensor: what is stored, and what is a sum.

@@ -237,8 +237,24 @@ def another_tile(answer):
 @exercise("10.6")
 def a_kernel_from_nothing(text):
     wrong_unless(isinstance(text, str), "The answer should be a kernel, as a text.")
+    launched = shifts(text)
+    touched, least = sum(launched.sectors.values()), sum(launched.least.values())
+    wrong_unless(
+        touched <= SCATTERED * least,
+        f"The numbers are right. But its warps touch {touched} sectors of memory where "
+        f"{least} hold as much: let neighbouring threads have neighbouring channels.",
+    )
+    compiles_for_a_gpu(text)
+    return (
+        f"All {math.prod(SHIFTED)} numbers, whichever thread comes first; its warps "
+        f"touch {touched} sectors, where {least} would hold as many numbers."
+    )
+
+
+def shifts(text, launch=warps.launch):
+    """What a launch of the kernel in a text did; Wrong unless that is token shift."""
     x, mix = to_be_shifted()
-    launched, names = launched_on(text, x, mix)
+    launched, names = launched_on(text, x, mix, launch)
     out = launched.arrays[names[2]]
     right = shifted(x, mix)
     missing = np.isnan(out).sum()
@@ -255,17 +271,7 @@ def a_kernel_from_nothing(text):
             "Every number is written, but not the right ones. With B = 1, T = 2 and "
             "C = 1, what does your kernel compute, line by line?"
         )
-    touched, least = sum(launched.sectors.values()), sum(launched.least.values())
-    wrong_unless(
-        touched <= SCATTERED * least,
-        f"The numbers are right. But its warps touch {touched} sectors of memory where "
-        f"{least} hold as much: let neighbouring threads have neighbouring channels.",
-    )
-    compiles_for_a_gpu(text)
-    return (
-        f"All {out.size} numbers, whichever thread comes first; its warps touch "
-        f"{touched} sectors, where {least} would hold as many numbers."
-    )
+    return launched
 
 
 def to_be_shifted():
@@ -288,7 +294,7 @@ def moved(x):
     return np.concatenate([np.zeros_like(x[:, :1]), x[:, :-1]], axis=1)
 
 
-def launched_on(text, x, mix):
+def launched_on(text, x, mix, launch):
     """What the kernel in a text does, and the names of its parameters; or Wrong."""
     try:
         _, parameters = warps.signature(text)
@@ -299,7 +305,7 @@ def launched_on(text, x, mix):
             f"takes {', '.join(kinds) or 'nothing'}.",
         )
         out = np.full_like(x, np.nan)
-        return warps.launch(text, [x, mix, out, *x.shape], x.size, BLOCK), names
+        return launch(text, [x, mix, out, *x.shape], x.size, BLOCK), names
     except warps.Fault as fault:
         raise Wrong(what_is_wrong_with_it(fault, text)) from None
     except RuntimeError as error:

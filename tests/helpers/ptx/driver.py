@@ -10,8 +10,8 @@ from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
-from helpers.ptx import machine
-from helpers.ptx.program import programs
+from tools.ptx import machine
+from tools.ptx.program import programs
 
 NOT_FOUND, ILLEGAL_ADDRESS = 500, 700  # errors of CUDA
 LOAD = ctypes.CFUNCTYPE(ctypes.c_long, ctypes.c_char_p)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from helpers.ptx.program import INSTRUCTIONS
+from tools.ptx.program import INSTRUCTIONS
 
 FAULTS = {  # by the letters that machine.h knows them by
     "O": "reads or writes outside of every array",
@@ -22,12 +22,24 @@ FAULTS = {  # by the letters that machine.h knows them by
     "E": "does not end",
     "B": "waits at a barrier to which others of its block don't come",
 }
+NAMES = list(INSTRUCTIONS)
 PATIENCE = 50_000_000  # instructions of a thread
 FLAGS = ["-std=c++17", "-O1", "-march=native", "-ffp-contract=off", "-fwrapv", "-w"]
 
 
 class Fault(AssertionError):
-    """What a kernel may not do, and where it did it."""
+    """What a kernel may not do: its `kind`, of FAULTS, and where it did it.
+
+    `instruction` is the name of what `thread` did, `where` in memory, or in which
+    register, and `other` the thread that it met there, or None.
+    """
+
+    def __init__(
+        self, sentence, kind="", instruction="", thread=0, where=0, other=None
+    ):
+        super().__init__(sentence)
+        self.kind, self.instruction, self.thread = kind, instruction, thread
+        self.where, self.other = where, other
 
 
 class Given(ctypes.Structure):
@@ -61,7 +73,9 @@ def library():
 
 
 def run(program, words, grid, block, memory, threads=None, units=True, watch=True):
-    """Run a kernel; Fault at the first thing that it may not do.
+    """Run a kernel: how many instructions its threads did together.
+
+    Fault at the first thing that it may not do.
 
     `words` are its parameters, `memory` pairs (address, bytes) of the arrays that it
     may touch, `threads` those that run, in this order (all, in a random one). `units`:
@@ -85,7 +99,7 @@ def run(program, words, grid, block, memory, threads=None, units=True, watch=Tru
         program.local,
         program.shared,
     )
-    found = (ctypes.c_uint64 * 3)()
+    found = (ctypes.c_uint64 * 5)()
     kind = library().run(
         ctypes.byref(given),
         ctypes.c_void_p(memory.ctypes.data),
@@ -99,9 +113,16 @@ def run(program, words, grid, block, memory, threads=None, units=True, watch=Tru
         ctypes.c_int64(PATIENCE),
         found,
     )
+    now, thread, where, other, done = found
     if kind:
-        line, thread, where = found
+        row = program.instructions[now]
         raise Fault(
-            f"thread {thread} of {program.name} {FAULTS[chr(kind)]}: line {line} of "
-            f"the PTX, {where:#x}"
+            f"thread {thread} of {program.name} {FAULTS[chr(kind)]}: line "
+            f"{row['line']} of the PTX, {where:#x}",
+            chr(kind),
+            NAMES[row["code"]],
+            thread,
+            where,
+            other - 1 if other else None,
         )
+    return done

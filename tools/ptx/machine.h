@@ -17,13 +17,31 @@ union Register {
   int16_t s16; int32_t s32; int64_t s64; float f32; double f64;
 };
 struct Instruction { int64_t number; int32_t code, guard, d, a, b, c, line; };
-struct Fault { char kind; uint64_t where; };  // kinds: FAULTS in machine.py
+struct Fault { char kind; uint64_t where; uint32_t other; };  // kinds: FAULTS in machine.py
 
-[[noreturn]] static void stop(char kind, uint64_t where) { throw Fault{kind, where}; }
+[[noreturn]] static void stop(char kind, uint64_t where, uint32_t other = 0) {
+  throw Fault{kind, where, other};
+}
 
-// The arrays that a kernel was given, and which thread, counted from 1, was at each byte.
-struct Array { uint64_t begin, end; std::vector<uint32_t> writer, reader; };
-constexpr uint32_t MANY = ~0u;
+// Which threads, counted from 1, were at a byte: the one that wrote it, and two that read it.
+struct Touched {
+  uint32_t writer = 0, reader = 0, second = 0;
+
+  void read(uint32_t thread, uint64_t at, bool constant = false) {
+    if (writer && constant) stop('C', at, writer);
+    if (writer && writer != thread) stop('R', at, writer);
+    if (!reader) reader = thread;
+    else if (reader != thread) second = thread;
+  }
+  void write(uint32_t thread, uint64_t at) {
+    if (writer && writer != thread) stop('W', at, writer);
+    for (uint32_t other : {reader, second}) if (other && other != thread) stop('R', at, other);
+    writer = thread;
+  }
+};
+
+// The arrays that a kernel was given.
+struct Array { uint64_t begin, end; std::vector<Touched> touched; };
 
 struct Global {
   std::vector<Array> arrays;
@@ -36,21 +54,15 @@ struct Global {
   }
   template <class T> void load(uint64_t at, T& to, bool constant = false) {
     Array& x = array_of(at, sizeof(T));
-    if (!x.writer.empty()) for (uint64_t i = at - x.begin; i < at - x.begin + sizeof(T); i++) {
-      if (x.writer[i] && constant) stop('C', at);
-      if (x.writer[i] && x.writer[i] != thread) stop('R', at);
-      x.reader[i] = x.reader[i] == 0 || x.reader[i] == thread ? thread : MANY;
-    }
+    if (!x.touched.empty())
+      for (size_t i = 0; i < sizeof(T); i++) x.touched[at - x.begin + i].read(thread, at, constant);
     memcpy(&to, (const void*)at, sizeof to);
   }
   template <class T> void load_constant(uint64_t at, T& to) { load(at, to, true); }
   template <class T> void store(uint64_t at, T from) {
     Array& x = array_of(at, sizeof(T));
-    if (!x.writer.empty()) for (uint64_t i = at - x.begin; i < at - x.begin + sizeof(T); i++) {
-      if (x.writer[i] && x.writer[i] != thread) stop('W', at);
-      if (x.reader[i] && x.reader[i] != thread) stop('R', at);
-      x.writer[i] = thread;
-    }
+    if (!x.touched.empty())
+      for (size_t i = 0; i < sizeof(T); i++) x.touched[at - x.begin + i].write(thread, at);
     memcpy((void*)at, &from, sizeof from);
   }
 };
@@ -58,12 +70,12 @@ struct Global {
 // What the threads of a block share: who was at each byte since the last barrier.
 struct Shared {
   std::vector<uint8_t> bytes, written;
-  std::vector<uint32_t> writer, reader;
+  std::vector<Touched> touched;
   uint32_t thread;
   static constexpr uint32_t BEGIN = 1u << 20;  // its addresses may have 32 bits
 
   void begin(size_t size) { bytes.assign(size, 0), written.assign(size, 0), meet(); }
-  void meet() { writer.assign(bytes.size(), 0), reader.assign(bytes.size(), 0); }
+  void meet() { touched.assign(bytes.size(), {}); }
   size_t place(uint32_t at, size_t size) {
     if (at % size) stop('A', at);
     if (at < BEGIN || at + size > BEGIN + bytes.size()) stop('O', at);
@@ -73,17 +85,15 @@ struct Shared {
     size_t begin = place(at, sizeof(T));
     for (size_t i = begin; i < begin + sizeof(T); i++) {
       if (!written[i]) stop('U', at);
-      if (writer[i] && writer[i] != thread) stop('R', at);
-      reader[i] = reader[i] == 0 || reader[i] == thread ? thread : MANY;
+      touched[i].read(thread, at);
     }
     memcpy(&to, &bytes[begin], sizeof to);
   }
   template <class T> void store(uint32_t at, T from) {
     size_t begin = place(at, sizeof(T));
     for (size_t i = begin; i < begin + sizeof(T); i++) {
-      if (writer[i] && writer[i] != thread) stop('W', at);
-      if (reader[i] && reader[i] != thread) stop('R', at);
-      writer[i] = thread, written[i] = true;
+      touched[i].write(thread, at);
+      written[i] = true;
     }
     memcpy(&bytes[begin], &from, sizeof from);
   }
@@ -196,15 +206,16 @@ static bool run_thread(const Program& program, Thread& thread) {
 }
 
 // Runs the threads in the order given. 0, or the kind of a fault: then `found` is its
-// line, its thread, and where in memory, or which register.
+// instruction, its thread, where in memory, or which register, and the thread that it met,
+// counted from 1, or 0. The last of `found` is how many instructions were done.
 extern "C" int run(const Program* program, const uint64_t* arrays, int64_t count,
                    const uint64_t* threads, int64_t many, uint32_t block, uint32_t grid,
                    int units, int watch, int64_t patience, uint64_t* found) {
   worst = units;
   global.arrays.clear();
   for (int64_t i = 0; i < count; i++) {
-    Array x{arrays[2 * i], arrays[2 * i] + arrays[2 * i + 1], {}, {}};
-    if (watch) x.writer.resize(x.end - x.begin), x.reader.resize(x.end - x.begin);
+    Array x{arrays[2 * i], arrays[2 * i] + arrays[2 * i + 1], {}};
+    if (watch) x.touched.resize(x.end - x.begin);
     global.arrays.push_back(x);
   }
   // Those of a block together, where they share memory; else each for itself.
@@ -243,10 +254,12 @@ extern "C" int run(const Program* program, const uint64_t* arrays, int64_t count
         }
       }
     } catch (Fault fault) {
-      found[0] = program->instructions[now].line, found[1] = running;
+      found[0] = now, found[1] = running;
       found[2] = fault.kind == 'U' && !fault.where ? reading : fault.where;
+      found[3] = fault.other ? threads[fault.other - 1] + 1 : 0;
       return fault.kind;
     }
+    for (Thread& x : all) found[4] += patience - x.patience;
   }
   return 0;
 }

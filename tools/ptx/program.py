@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from helpers.ptx.instructions import all_instructions
+from tools.ptx.instructions import all_instructions
 
 INSTRUCTIONS = all_instructions()
 CODES = {name: code for code, name in enumerate(INSTRUCTIONS)}
@@ -51,8 +51,8 @@ def programs(text):
         end = entry.end() + body_length(text[entry.end() :])
         line = text.count("\n", 0, entry.end()) + 1
         parameters = re.findall(r"\.param \.(\w+)", entry[2])
-        if set(parameters) != {"u64"}:
-            raise ValueError(f"{entry[1]} has parameters other than .u64: {parameters}")
+        if not set(parameters) <= {"u32", "u64"}:
+            raise ValueError(f"{entry[1]} has other parameters than u32 and u64")
         program = Program(entry[1], len(parameters))
         body = text[entry.end() : end]
         translate(program, body, line, shared_places(program, text, body))
@@ -182,7 +182,9 @@ def access(name, operands, guard):
     address, given = operands[::-1] if load else operands
     found = re.fullmatch(PLACE, address)
     if name.startswith("ld.param"):
-        return [("mov.u64", {"d": given, "a": found[1]}, 0, guard)]
+        return [
+            (name.replace("ld.param", "mov"), {"d": given, "a": found[1]}, 0, guard)
+        ]
     number = int(found[2] or 0)
     size = int(re.search(r"\d+$", name)[0]) // 8
     parts = given.strip("{}").replace(" ", "").split(",")

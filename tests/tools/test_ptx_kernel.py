@@ -1,0 +1,109 @@
+"""A reader's kernel by a GPU's own instructions: `python -m tools.ptx my_kernel.cu`."""
+
+import numpy as np
+import pytest
+from exercises.test_exercises_10 import BY_CHANNEL, BY_TOKEN, SHIFT, shift
+from helpers.kernels import needs_compiler
+from helpers.ptx.nvrtc import needs_nvrtc
+
+from rwkv_book.compiled import gpu
+from rwkv_book.compiled.warps import Fault
+from rwkv_book.exercises import chapter_10
+from tools.ptx.__main__ import main
+from tools.ptx.kernel import launch
+
+UNSIGNED = shift("int i =", "unsigned i =")
+WRONG = {
+    "outside": (
+        shift("  if (i >= B * T * C) return;\n", ""),
+        r"(reads x|writes out)\[3\d\d\], which is not there.* let those return",
+    ),
+    "race": (
+        shift("x[i - C]", "out[i - C]"),
+        r"meet in out\[\d+\]: one writes .*Read from x, write to out",
+    ),
+    "twice": (
+        shift("blockIdx.x * blockDim.x + ", ""),
+        r"writes out\[\d+\], and so does thread \d+ of block \d.*in every block",
+    ),
+    "before": (
+        shift("t > 0 ?", "t >= 0 ?"),
+        r"reads x\[-\d+\], which is not there: .*take 0 there",
+    ),
+    "mix": (shift("mix[c] *", "mix[t * C] *"), r"reads mix\[\d+\].*is i % C"),
+    "the numbers": (shift("t > 0 ?", "i >= C ?"), "ask whether t is 0"),
+    "endless": (shift("int c =", "while (true) out[i] = 0; int c ="), "does not end"),
+    "NVRTC's complaint": (shift("float before", "flowt before"), "line 7: identifier"),
+    "no instruction": (
+        shift("(1 - mix[c])", "__sinf(1 - mix[c])"),
+        "gives up: line .* no meaning is known of sin",
+    ),
+}
+
+
+@pytest.fixture
+def said(tmp_path, capsys):
+    """What the command says of a kernel."""
+
+    def say(text):
+        path = tmp_path / "my_kernel.cu"
+        path.write_text(text)
+        main([str(path)])
+        return capsys.readouterr().out
+
+    return say
+
+
+@needs_compiler
+@needs_nvrtc
+@pytest.mark.parametrize("text", [SHIFT, UNSIGNED, BY_CHANNEL, BY_TOKEN])
+def test_a_right_kernel_is_right_instruction_by_instruction(text, said):
+    assert said(text).startswith("Right. 384 threads did 1")
+
+
+@needs_compiler
+@needs_nvrtc
+@pytest.mark.parametrize("name", WRONG)
+def test_a_wrong_kernel_is_told_what_is_wrong(name, said):
+    text, sentence = WRONG[name]
+    with pytest.raises(SystemExit, match=f"Not yet.*{sentence}"):
+        said(text)
+
+
+@needs_compiler
+@needs_nvrtc
+def test_instructions_are_counted_and_arrays_keep_their_shapes():
+    x = np.arange(6, dtype=np.float32).reshape(2, 3)
+    body = "if (threadIdx.x < n) out[threadIdx.x] = 2 * x[threadIdx.x];"
+    text = f"__global__ void it(const float* x, float* out, int n) {{ {body} }}"
+    one, two = (launch(text, [x, 0 * x, n], 1, block=8) for n in (6, 3))
+    assert np.array_equal(one.arrays["out"], 2 * x)
+    assert two.arrays["out"].tolist() == [[0, 2, 4], [0, 0, 0]]
+    returned = one.instructions - two.instructions  # what three threads do beyond it
+    assert one.threads == 8 and returned > 0 and returned % 3 == 0
+
+
+@needs_compiler
+@needs_nvrtc
+def test_an_access_that_is_not_aligned_is_no_crash():
+    body = "((double*)out)[0] = 1; *(double*)(out + 1) = 2;"
+    text = f"__global__ void it(float* out) {{ {body} }}"
+    with pytest.raises(Fault, match="thread 0 of block 0 is not aligned"):
+        launch(text, [np.zeros(4, np.float32)], 1, block=1)
+
+
+def test_what_is_missing_is_named(said, tmp_path, monkeypatch):
+    with pytest.raises(SystemExit, match=r"nothing\.cu can't be read as a text"):
+        main([str(tmp_path / "nothing.cu")])
+
+    def missing(instead):
+        raise RuntimeError(f"The packages are missing: install them, or {instead}")
+
+    monkeypatch.setattr(chapter_10.shutil, "which", lambda name: name)
+    monkeypatch.setattr(gpu, "cuda_packages", missing)
+    with pytest.raises(SystemExit, match=r"install them, or let exercises\.check"):
+        said(SHIFT)
+    monkeypatch.undo()
+    monkeypatch.setenv("PATH", "")
+    with pytest.raises(SystemExit, match=r"no g\+\+ to build the machine with"):
+        said(SHIFT)

@@ -20,7 +20,7 @@ from rwkv_book.rwkv4 import bounds, rungs
 from rwkv_book.rwkv4.kernels import STORED
 
 SHAPE, DTYPE = (8, 4096, 768), torch.bfloat16
-READS = {"sum_chunks": 2, "scan_chunks": predicted.STATE, "forward": 2}  # at a step
+READS = 2  # of a token: key and value
 
 
 def waits(body):
@@ -44,16 +44,18 @@ def waits(body):
 def row_for(rung, kernel, text):
     """What is known of a kernel of a rung, before any GPU has seen it."""
     batch, length, channels = SHAPE
-    scan = kernel == "scan_chunks"
-    body = predicted.tile_loop(text, 50 if scan else 100)
+    adds = predicted.is_sum(kernel)
+    body = predicted.tile_loop(text, 50, writes=not adds)
+    walk = () if adds else predicted.walk_loop(text)
     registers = predicted.used_registers(text)
     reads, trips, most = waits(body)
-    steps = reads / READS[kernel]
+    steps = reads / READS
     parts = predicted.parts_of(kernel, rung.chunks)
     warps = predicted.warps_for(batch * channels * parts)
     held = predicted.resident(registers)
-    turns = math.ceil((rung.chunks if scan else length / rung.chunks) / steps)
+    turns = math.ceil(length / rung.chunks / steps)
     cycles = turns * predicted.cycles_of_all(body, warps, held)
+    walked = predicted.walked(walk, rung.chunks, min(warps, held)) / predicted.CLOCK
     moved = predicted.moved_bytes(kernel, SHAPE, DTYPE.itemsize, rung.chunks)
     if kernel == "forward":  # without gradients no state is kept
         moved -= math.prod(SHAPE)
@@ -70,7 +72,7 @@ def row_for(rung, kernel, text):
         "on the way": most,
         "instructions a token": len(body) / steps,
         "bytes, µs": 1e6 * streamed,
-        "predicted, µs": 1e6 * (max(computed, streamed) + predicted.LAUNCH),
+        "predicted, µs": 1e6 * (walked + max(computed, streamed) + predicted.LAUNCH),
     }
 
 
@@ -79,7 +81,7 @@ def main():
     for rung in rungs.RUNGS:
         code = gpu.compile_for(rungs.source(rung), STORED[DTYPE], "sm_90")
         listed = predicted.listing(code)
-        needed = READS if rung.chunks > 1 else ["forward"]
+        needed = ["sum_chunks", "forward"][rung.chunks == 1 :]
         rows += [row_for(rung, kernel, listed[kernel]) for kernel in needed]
     print("PREDICTED, not measured: forward, on an H100")
     measure.print_table(rows)

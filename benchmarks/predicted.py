@@ -9,8 +9,9 @@ machine code. A model of one scheduler of a multiprocessor then issues the loop 
 tiles for all the warps that it holds: one instruction a cycle, in order within a warp,
 each when its registers are there and its unit is free. A kernel takes as long as that,
 or as its bytes at the bandwidth of memory, whichever is longer, and every launch adds a
-microsecond. The walk over chunks waits for memory in each of them: its reads can't pass
-the writes before, to what may be the same place.
+microsecond. Before its tiles a thread of `forward` and `backward` walks over the sums
+of the chunks before or after its own: the walk of the one that goes furthest is added
+whole, as if nothing else were read meanwhile, and nothing of it were in a cache.
 
 What the model leaves out: caches, what PyTorch does between launches, and the ends of
 loops. Its latencies are round numbers (LATENCY), so its answer is worth one digit: good
@@ -79,8 +80,8 @@ ALU = [
     "IABS",
 ]
 PASSES = {  # the kernels of each, with more than one chunk
-    "forward": ("sum_chunks", "scan_chunks", "forward"),
-    "backward": ("sum_adjoints", "scan_chunks", "backward"),
+    "forward": ("sum_chunks", "forward"),
+    "backward": ("sum_adjoints", "backward"),
 }
 STATE = 4  # numbers, each of them a read
 SHAPES = [(batch, length, 768) for batch in (1, 8, 32) for length in (1024, 4096)]
@@ -121,13 +122,32 @@ def listing(code):
     return dict(parts)
 
 
-def tile_loop(text, at_least=150):
-    """The Instructions of the innermost of a kernel's loops that are long enough."""
-    return tuple(instruction(*row) for row in loop_rows(text, at_least))
+def tile_loop(text, at_least=150, writes=False):
+    """The Instructions of the innermost of a kernel's loops that are long enough.
+
+    `writes`: of those that write to memory.
+    """
+    return tuple(instruction(*row) for row in loop_rows(text, at_least, writes))
 
 
-def loop_rows(text, at_least=150):
+def loop_rows(text, at_least=150, writes=False):
     """Its lines of machine code, each as (name, operands)."""
+    long = [rows for rows in loops(text) if len(rows) > at_least]
+    return min([x for x in long if writes_memory(x) or not writes], key=len)
+
+
+def walk_loop(text):
+    """The Instructions of the loop over chunks, which writes nothing."""
+    quiet = [rows for rows in loops(text) if not writes_memory(rows)]
+    return tuple(instruction(*row) for row in max(quiet, key=len))
+
+
+def writes_memory(rows):
+    return any(name.startswith("ST") for name, _ in rows)
+
+
+def loops(text):
+    """The lines of each loop of a kernel, each line as (name, operands)."""
     rows, labels = [], {}
     for line in text.splitlines():
         if label := re.match(r"\s*(\.L_x_\d+):", line):
@@ -135,14 +155,10 @@ def loop_rows(text, at_least=150):
         pattern = r"/\*[0-9a-f]{4,}\*/\s+(?:@!?U?P\w+\s+)?([A-Z][\w.]*)(.*?);"
         if found := re.search(pattern, line):
             rows.append(found.groups())
-    loops = []
     for end, (name, operands) in enumerate(rows):
         target = re.search(r"\.L_x_\d+", operands)
         if name.startswith("BRA") and target and labels[target[0]] <= end:
-            loops.append((labels[target[0]], end))
-    long = [(begin, end) for begin, end in loops if end - begin > at_least]
-    begin, end = min(long, key=lambda loop: loop[1] - loop[0])
-    return rows[begin : end + 1]
+            yield rows[labels[target[0]] : end + 1]
 
 
 def instruction(name, operands):
@@ -213,24 +229,27 @@ def resident(registers):
 
 
 def moved_bytes(kernel, shape, itemsize, chunks):
-    """What a kernel reads and writes: arrays, and a state of 16 bytes a tile."""
+    """What a kernel reads and writes: arrays, a state of 16 bytes a tile, and sums."""
     batch, _, channels = shape
-    if kernel == "scan_chunks":  # every state read, and written
-        return 2 * batch * chunks * STATE * channels * 4
     states = math.prod(shape)
     arrays = {"sum_chunks": 2, "forward": 3, "sum_adjoints": 3, "backward": 5}[kernel]
     total = least_bytes(shape, arrays, itemsize)
-    if kernel.startswith("sum"):
-        return total * (chunks - 1) / chunks
-    return total + states
+    sums = batch * channels * 4 * STATE  # of one chunk
+    if is_sum(kernel):  # all chunks but one, and their sums are written
+        return total * (chunks - 1) / chunks + sums * (chunks - 1)
+    return total + states + sums * chunks * (chunks - 1) / 2
 
 
 class Listed(NamedTuple):
-    """A kernel's loop, how many tokens (or chunks) a pass takes, and its registers."""
+    """A kernel's loop, how many tokens a pass takes, its registers, its walk.
+
+    `walk` is its loop over chunks, or empty: it reads STATE numbers for each chunk.
+    """
 
     body: tuple
     tokens: int
     registers: int
+    walk: tuple
 
 
 @cache
@@ -238,12 +257,18 @@ def listed(source, dtype):
     """{kernel: Listed} of the machine code for the H100."""
     code, found = gpu.compile_for(source, STORED[dtype], "sm_90"), {}
     for kernel, text in listing(code).items():
-        scan = kernel == "scan_chunks"
-        body = tile_loop(text, 50 if scan else 150)
-        reads = sum(x.latency == MEMORY_LATENCY for x in body)
-        tokens = reads // STATE if scan else source.number("TILE")
-        found[kernel] = Listed(body, tokens, used_registers(text))
+        tokens, used, adds = source.number("TILE"), used_registers(text), is_sum(kernel)
+        body, walk = tile_loop(text, writes=not adds), () if adds else walk_loop(text)
+        found[kernel] = Listed(body, tokens, used, walk)
     return found
+
+
+def walked(walk, chunks, warps):
+    """Cycles until the thread that is furthest from its first state has it."""
+    if chunks == 1 or not walk:
+        return 0
+    at_once = sum(x.latency == MEMORY_LATENCY for x in walk) // STATE
+    return math.ceil((chunks - 1) / at_once) * cycles_of_a_tile(walk, warps)
 
 
 def predict(kernels, dtype, shape, chunks, passes=PASSES):
@@ -251,11 +276,13 @@ def predict(kernels, dtype, shape, chunks, passes=PASSES):
     batch, length, channels = shape
     chunks, tokens = cut(length, chunks, kernels["forward"].tokens)
     for kernel in (x for one in passes for x in (PASSES[one] if chunks > 1 else [one])):
-        body, a_pass, used = kernels[kernel]
-        scan = kernel == "scan_chunks"
-        warps = warps_for(batch * channels * parts_of(kernel, chunks))
-        turns = math.ceil((chunks if scan else tokens) / a_pass)
-        computed = cycles_of_all(body, warps, resident(used)) * turns / CLOCK
+        body, a_pass, used, walk = kernels[kernel]
+        warps, held = (
+            warps_for(batch * channels * parts_of(kernel, chunks)),
+            resident(used),
+        )
+        computed = cycles_of_all(body, warps, held) * math.ceil(tokens / a_pass) / CLOCK
+        first = walked(walk, chunks, min(warps, held)) / CLOCK
         moved = moved_bytes(kernel, shape, dtype.itemsize, chunks)
         streamed = moved / BANDWIDTH / SUSTAINED
         yield {
@@ -263,15 +290,21 @@ def predict(kernels, dtype, shape, chunks, passes=PASSES):
             "registers": used,
             "warps": warps,
             "instructions": len(body) / a_pass,
+            "walk, µs": 1e6 * first,
             "compute, µs": 1e6 * computed,
             "bytes, µs": 1e6 * streamed,
-            "all, µs": 1e6 * (max(computed, streamed) + LAUNCH),
+            "all, µs": 1e6 * (first + max(computed, streamed) + LAUNCH),
         }
 
 
 def parts_of(kernel, chunks):
     """How many of the chunks need threads."""
-    return {"sum": chunks - 1, "scan": 1}.get(kernel.partition("_")[0], chunks)
+    return chunks - 1 if is_sum(kernel) else chunks
+
+
+def is_sum(kernel):
+    """Whether it sums chunks up, and leaves the last one out."""
+    return kernel.startswith("sum")
 
 
 def warps_for(threads):

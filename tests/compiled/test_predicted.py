@@ -91,17 +91,21 @@ def test_registers_say_how_many_warps_find_room(registers, warps):
     assert predicted.resident(registers) == warps
 
 
-def test_the_walk_over_chunks_waits_once_for_each():
-    (row,) = (row for row in RECORD["kernels"] if row["kernel"] == "sum_chunks")
-    (walk, _) = (row for row in RECORD["kernels"] if row["kernel"] == "scan_chunks")
-    chunks = next(
-        row["chunks"]
-        for row in RECORD["rows"]
-        if row["(B, T, C)"] == "(8, 4096, 768)" and row["chosen"]
-    )
-    cycles = walk["compute, µs"] * 1e-6 * predicted.CLOCK / chunks
-    assert predicted.MEMORY_LATENCY < cycles < 1.3 * predicted.MEMORY_LATENCY
-    assert walk["compute, µs"] < row["compute, µs"] / 4
+def test_a_walk_reads_the_sums_of_some_chunks_at_once_and_waits_for_them():
+    reads = [f" R{8 + i}, [R2.64] " for i in range(2 * predicted.STATE)]
+    loads = [instruction("LDG.E", operands) for operands in reads]
+    walk = (*loads, instruction("FADD", " R6, R8, R15 "))
+    one = predicted.walked(walk, 2, 1)
+    assert predicted.MEMORY_LATENCY <= one < 1.1 * predicted.MEMORY_LATENCY
+    assert predicted.walked(walk, 3, 1) == one == predicted.walked(walk, 4, 1) / 2
+    assert predicted.walked(walk, 1, 1) == predicted.walked((), 8, 1) == 0
+
+
+def test_the_walk_over_chunks_is_short_beside_the_tiles():
+    for row in RECORD["kernels"]:
+        walks = row["kernel"] in ("forward", "backward")
+        assert (row["walk, µs"] > 0) == walks
+        assert row["walk, µs"] < row["compute, µs"] / 20
 
 
 @pytest.mark.parametrize("shape", predicted.SHAPES, ids=str)
@@ -112,7 +116,7 @@ def test_the_rule_is_never_slower_than_one_chunk_and_close_to_the_best(shape):
     length = shape[1]
     assert chosen == predicted.cut(length, predicted.chosen(shape), 16)[0]
     assert len(times) >= 6 and times[chosen] <= times[1]
-    assert times[chosen] <= 1.06 * min(times.values())
+    assert times[chosen] <= 1.01 * min(times.values())
 
 
 def test_two_chunks_would_lose_somewhere():
@@ -131,7 +135,7 @@ def test_a_prediction_is_what_the_machine_code_says_today():
     dtype, shape = getattr(torch, RECORD["dtype"]), tuple(RECORD["shape"])
     kernels = predicted.listed(SOURCE, dtype)
     rows = predicted.predict(kernels, dtype, shape, 8, ["forward"])
-    assert list(rows) == RECORD["kernels"][:3]
+    assert list(rows) == RECORD["kernels"][:2]
 
 
 def test_the_readme_says_what_is_recorded():
@@ -158,9 +162,9 @@ def test_three_chunks_lose_a_little_of_the_forward_pass():
     for shape in map(str, predicted.SHAPES):
         rows = [row for row in RECORD["rows"] if row["(B, T, C)"] == shape]
         (cut,) = (row["forward, µs"] for row in rows if row["chosen"])
-        assert rows[0]["chunks"] == 1 and cut <= 1.1 * rows[0]["forward, µs"]
+        assert rows[0]["chunks"] == 1 and cut <= 1.05 * rows[0]["forward, µs"]
 
 
 def test_memory_limits_all_kernels_but_one():
     slow = {x["kernel"] for x in RECORD["kernels"] if x["compute, µs"] > x["bytes, µs"]}
-    assert slow == {"sum_adjoints", "scan_chunks"}  # and the walk, which only waits
+    assert slow == {"sum_adjoints"}

@@ -19,11 +19,13 @@ PLACES = [(stored, sm) for stored in STORED.values() for sm in ARCHITECTURES]
 COMPILED = [("bfloat16", sm) for sm in ARCHITECTURES]
 COMPILED += [("float", "sm_90"), ("float16", "sm_120")]
 # With 168 registers a thread, 12 warps share a multiprocessor.
-MOST = {"sum_chunks": 80, "scan_chunks": 64, "forward": 96, "sum_adjoints": 116}
+MOST = {"sum_chunks": 80, "forward": 112, "sum_adjoints": 116}
 MOST |= {"backward": 168}
-# Three numbers that are written before the loop over whole tiles, and read after it.
+# A few numbers that are written before the loop over whole tiles, and read after it.
 ROUND_THE_LOOP = {
-    (stored, "sm_120", "backward"): (12, 16) for stored in ("bfloat16", "float16")
+    (stored, architecture, "backward"): memory
+    for stored in ("bfloat16", "float16")
+    for architecture, memory in (("sm_100", (4, 8)), ("sm_120", (28, 16)))
 }
 
 

@@ -52,9 +52,18 @@ def test_a_kernel_begins_when_the_one_before_has_ended():
     ticks = {}
     for step in steps:
         ticks.setdefault(step.kernel, []).append(step.tick)
-    assert list(ticks) == ["sum_chunks", "scan_chunks", "forward"]
-    assert max(ticks["sum_chunks"]) + 1 == min(ticks["scan_chunks"])
-    assert max(ticks["scan_chunks"]) + 1 == min(ticks["forward"])
+    assert list(ticks) == ["sum_chunks", "forward"]
+    assert max(ticks["sum_chunks"]) + 1 == min(ticks["forward"])
+
+
+def test_before_its_tokens_a_thread_walks_over_every_chunk_before_its_own():
+    _, steps = threads.run(*arguments(64), chunks=4, slots=5)
+    walked = {}
+    for step in steps:
+        if step.kernel == "forward":
+            walked.setdefault(step.at, []).append(step.chunk)
+    for at, chunks in walked.items():
+        assert chunks == [*range(at.chunk), *16 * [at.chunk]]
 
 
 @pytest.mark.parametrize(("chunks", "ticks"), [(1, 64), (2, 65), (4, 16 + 3 + 16)])

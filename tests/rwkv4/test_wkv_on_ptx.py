@@ -232,7 +232,7 @@ def last_text(batch, channels, first, length=40, chunks=3, chunk=16):
     """What all kernels write for 5 channels, from `first` on, of the last text."""
     rng, columns = np.random.default_rng(0), slice(first, first + 5)
     tiles, parts = -(-length // kernels.tile(SOURCE.name)), batch * chunks
-    rows = {"w": 1, "u": 1, "first": 4 * batch, "entering": 4 * parts}
+    rows = {"w": 1, "u": 1, "first": 4 * batch, "sums": 4 * parts}
     rows |= {"leaving": 4 * batch, "checkpoints": 4 * batch * tiles}
     rows |= {"adjoint": 4 * batch, "adjoints": 4 * parts, "by_w": parts, "by_u": parts}
     rows |= {"by_state": 4 * batch}
@@ -262,14 +262,13 @@ def last_text(batch, channels, first, length=40, chunks=3, chunk=16):
         options = {"threads": threads, "units": False, "watch": False}
         machine.run(text[kernel], words, grid, 32, memory, **options)
 
-    run("sum_chunks", chunks - 1, "k", "v", "entering")
-    run("scan_chunks", 1, "first", "entering", 0)
-    run("forward", chunks, "u", "k", "v", "entering", "out", "leaving", "checkpoints")
+    run("sum_chunks", chunks - 1, "k", "v", "sums")
+    states = "first", "sums", "out", "leaving", "checkpoints"
+    run("forward", chunks, "u", "k", "v", *states)
     inputs = "u", "k", "v", "checkpoints", "g"
     run("sum_adjoints", chunks - 1, *inputs, "adjoints")
-    run("scan_chunks", 1, "adjoint", "adjoints", 1)
     found = "by_w", "by_u", "by_k", "by_v", "by_state"
-    run("backward", chunks, *inputs, "adjoints", *found)
+    run("backward", chunks, *inputs, "adjoint", "adjoints", *found)
     last = {name: length for name in made} | {"leaving": 4, "by_state": 3}
     last |= {"by_w": chunks, "by_u": chunks}
     return [arrays[name][-count:, columns].copy() for name, count in last.items()]

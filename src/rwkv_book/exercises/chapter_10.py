@@ -59,14 +59,13 @@ pose(
         right=65,  # ticks of the emulator
         mistakes={
             32: "That is the replay alone; before it comes the sum of chunk one.",
-            64: "Between sums and replay there is the scan.",
-            66: "The scan carries a state over one border only: the first enters as it "
-            "is.",
+            64: "Before its first token the second chunk walks over the first one.",
+            66: "The walk passes one chunk only: nothing comes before the first.",
             97: "The last chunk is not summed, and all chunks run at the same time.",
             129: "The last chunk is not summed, and all chunks run at the same time.",
             128: "The chunks of one kernel run at the same time.",
         },
-        hint="Add the ticks of sum_chunks, scan_chunks and forward.",
+        hint="Add the ticks of sum_chunks, of the walk and of the replay.",
         praise="32 + 1 + 32: one tick more than with one chunk. Two chunks gain "
         "nothing.",
     ),
@@ -134,12 +133,12 @@ def a_wrong_word(answer):
     wrong_unless(
         not three,
         "With one chunk the averages are right, as before, and with three they are "
-        "still wrong. Which kernels run only when there are several?",
+        "still wrong. Which lines run only when there are several?",
     )
     gradients = ", ".join(sorted({name for names in wrong.values() for name in names}))
     wrong_unless(
         not gradients,
-        f"The averages are right, but not {gradients}. The scan runs in reverse, too.",
+        f"The averages are right, but not {gradients}. One walk goes in reverse.",
     )
     return "Averages, state and gradients are right, with one chunk and with three."
 

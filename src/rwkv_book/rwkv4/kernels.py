@@ -65,9 +65,9 @@ def enough_chunks(sums, length, at_once, fewest):
     """How many make so many sums into as many as a machine can work on `at_once`.
 
     Less than `fewest` would not make up for reading the keys twice. And a walk over
-    chunks takes longer the more there are, so there are at most half of √length.
+    chunks takes longer the more there are: at most three quarters of √length.
     """
-    chunks = min(at_once // max(1, sums), math.isqrt(length) // 2)
+    chunks = min(at_once // max(1, sums), 3 * math.isqrt(length) // 4)
     return chunks if chunks >= fewest else 1
 
 
@@ -106,13 +106,12 @@ def forward(
     decay_rate, bonus, key, value, state = contiguous(*tensors)
     chunks, tokens = cut(key, chunks, source)
     run = runner(source, decay_rate, key, chunks, tokens)
-    entering = state
+    sums = None
     if chunks > 1:
-        entering = state.new_empty(len(state), chunks, *state.shape[1:])
-        run("sum_chunks", chunks - 1, key, value, entering)
-        run("scan_chunks", 1, state, entering, 0)
+        sums = state.new_empty(len(state), chunks, *state.shape[1:])
+        run("sum_chunks", chunks - 1, key, value, sums)
     kept = checkpoints if keep else None
-    run("forward", chunks, bonus, key, value, entering, out, after, kept)
+    run("forward", chunks, bonus, key, value, state, sums, out, after, kept)
     return out, after, checkpoints
 
 
@@ -145,20 +144,19 @@ def backward(
     )
     chunks, tokens = cut(key, chunks, source)
     run = runner(source, decay_rate, key, chunks, tokens)
-    adjoint = torch.zeros_like(state)
+    adjoint = torch.zeros_like(state)  # of what comes after the last token
     adjoint[:, 2] = -torch.inf
     if grad_after is not None:  # by (num, den) · exp(...) is by (num, den) · exp(-...)
         adjoint[:, :2], adjoint[:, 2:] = grad_after[:, :2], -after[:, 2:]
-    adjoints = adjoint
+    sums = None
     given = bonus, key, value, checkpoints, grad_out
     if chunks > 1:
-        adjoints = state.new_empty(len(state), chunks, *state.shape[1:])
-        run("sum_adjoints", chunks - 1, *given, adjoints)
-        run("scan_chunks", 1, adjoint, adjoints, 1)
+        sums = state.new_empty(len(state), chunks, *state.shape[1:])
+        run("sum_adjoints", chunks - 1, *given, sums)
     parts = state.new_empty(2, len(state), chunks, key.shape[2])
     grad_key, grad_value, grad_state = map(torch.empty_like, (key, value, state))
     found = parts[0], parts[1], grad_key, grad_value, grad_state
-    run("backward", chunks, *given, adjoints, *found)
+    run("backward", chunks, *given, adjoint, sums, *found)
     grad_decay_rate, grad_bonus = parts.sum((1, 2))
     if grad_after is not None:
         add_gradients_of_the_scale(

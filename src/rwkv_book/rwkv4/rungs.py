@@ -36,6 +36,12 @@ EDITS = {
     const stored* row = from + (i < rows ? i : rows - 1) * C;""",
         )
     ],
+    "walk": [
+        Edit(
+            "sums = load(first + at.batch * 4 * C + at.channel, C, at.lanes);",
+            "sums = entering(at, T, C, chunks, chunk, w, first, parts, false);",
+        )
+    ],
     "bounds": [Edit("void name(", "void __launch_bounds__(32, WARPS) name(")],
     "instructions": [
         Edit(
@@ -69,10 +75,11 @@ EDITS = {
     ],
 }
 LATER = ("bounds", "instructions", "whole tiles")
+ONE_CHUNK = ("walk", *LATER)  # which begins with the first state
 RUNGS = (
-    Rung("a token at a time", 1, ("tiles", "loads", *LATER)),
-    Rung("16 tokens at a time", 1, ("loads", *LATER)),
-    Rung("reads without a branch", 1, LATER),
+    Rung("a token at a time", 1, ("tiles", "loads", *ONE_CHUNK)),
+    Rung("16 tokens at a time", 1, ("loads", *ONE_CHUNK)),
+    Rung("reads without a branch", 1, ONE_CHUNK),
     Rung("time in 8 chunks", 8, LATER),
     Rung("launch bounds", 8, LATER[1:]),
     Rung("the chip's instructions", 8, LATER[2:]),

@@ -24,7 +24,7 @@ class Place(NamedTuple):
 
 
 class Step(NamedTuple):
-    """What one thread does in one tick: it reads `token`, or, in the scan, `chunk`."""
+    """What one thread does in one tick: it reads `token`, or the sums of `chunk`."""
 
     tick: int
     slot: int
@@ -37,14 +37,14 @@ class Step(NamedTuple):
 
 @dataclass
 class Memory:
-    """What all threads see. `entering` (B,chunks,3,C) and `out` begin as NaN."""
+    """What all threads see. `sums` (B,chunks,3,C) and `out` begin as NaN."""
 
     decay_rate: np.ndarray
     bonus: np.ndarray
     key: np.ndarray
     value: np.ndarray
     out: np.ndarray
-    entering: np.ndarray
+    sums: np.ndarray
     chunk: int  # tokens of a chunk
 
     def tokens(self, chunk):
@@ -75,9 +75,8 @@ def run(decay_rate, bonus, key, value, chunks=1, slots=64, lanes=1):
     chunks, chunk = cut(key, chunks)
     batch, _, channels = key.shape
     arrays = [tensor.double().numpy() for tensor in (decay_rate, bonus, key, value)]
-    entering = np.full((batch, chunks, 3, channels), np.nan)
-    entering[:, 0] = np.array([0, 0, -np.inf])[:, None]
-    memory = Memory(*arrays, np.full(key.shape, np.nan), entering, chunk)
+    sums = np.full((batch, chunks, 3, channels), np.nan)
+    memory = Memory(*arrays, np.full(key.shape, np.nan), sums, chunk)
 
     def places(part):
         threads = range(batch * part * -(-channels // lanes))
@@ -85,40 +84,39 @@ def run(decay_rate, bonus, key, value, chunks=1, slots=64, lanes=1):
 
     kernels = [(forward, places(chunks))]
     if chunks > 1:
-        sums = (sum_chunks, places(chunks - 1)), (scan_chunks, places(1))
-        kernels = [*sums, *kernels]
+        kernels = [(sum_chunks, places(chunks - 1)), *kernels]
     turns = run_kernels(kernels, memory, slots)
     steps = [Step(*turn[:-1], *turn.read) for turn in turns]
     return torch.from_numpy(memory.out), steps
 
 
 def sum_chunks(at, memory):
-    """Sums over a chunk on its own, stored as if they entered the next one."""
+    """Sums over a chunk on its own."""
     here = slice(at.channel, at.channel + at.lanes)
     sums = 0, 0, -np.inf
     for t in memory.tokens(at.chunk):
         yield t, at.chunk
         _, sums = wkv(*memory.token(at.batch, t, here), sums)
-    memory.entering[at.batch, at.chunk + 1, :, here] = np.broadcast_arrays(*sums)
+    memory.sums[at.batch, at.chunk, :, here] = np.broadcast_arrays(*sums)
 
 
-def scan_chunks(at, memory):
-    """From chunk to chunk: what was summed becomes what enters."""
+def entering(at, memory):
+    """The state that enters a chunk: a walk over the sums of those before it."""
     here = slice(at.channel, at.channel + at.lanes)
-    carried = memory.entering[at.batch, 0, :, here]
-    for chunk in range(1, memory.entering.shape[1]):
+    carried = 0, 0, -np.inf
+    for chunk in range(at.chunk):
         yield None, chunk
-        sums = memory.entering[at.batch, chunk, :, here].copy()
         num, den, log_scale = carried
-        fading = len(memory.tokens(chunk - 1)) * memory.decay_rate[here]
+        fading = len(memory.tokens(chunk)) * memory.decay_rate[here]
+        sums = memory.sums[at.batch, chunk, :, here]
         carried = merge((num, den, log_scale - fading), sums)
-        memory.entering[at.batch, chunk, :, here] = carried
+    return carried
 
 
 def forward(at, memory):
     """The loop of RWKV over the tokens of a chunk."""
     here = slice(at.channel, at.channel + at.lanes)
-    sums = memory.entering[at.batch, at.chunk, :, here]
+    sums = yield from entering(at, memory)
     for t in memory.tokens(at.chunk):
         yield t, at.chunk
         average, sums = wkv(*memory.token(at.batch, t, here), sums)

@@ -11,6 +11,11 @@
 constexpr int TILE = 16;
 #undef WARPS
 #define WARPS (SINGLE ? 12 : 8)  // as many as `compiled/gpu.py` gives one: 384 sums
+#ifdef __CUDACC__
+#define BY_FOUR _Pragma("unroll 4")  // the reads of four are on their way at once
+#else
+#define BY_FOUR
+#endif
 
 // ---------------------------------------------------------------- sums over tokens
 
@@ -93,10 +98,9 @@ template <class Work> DEVICE void each_tile_back(index begin, index end, Work wo
 
 // ---------------------------------------------------------------- forward
 
-// Sums over every chunk but the last, on its own; they are put one place on, where
-// scan_chunks makes them the state that enters the next chunk. entering (B,chunks,4,C)
+// Sums over every chunk but the last, on its own. parts (B,chunks,4,C)
 KERNEL(sum_chunks, index T, index C, index chunks, index chunk, const scalar* decay_rate,
-       const stored* key, const stored* value, scalar* entering) {
+       const stored* key, const stored* value, scalar* parts) {
   EACH_THREAD {
     Place at = place(thread, chunks - 1, C);
     real w = load(decay_rate + at.channel, at.lanes);
@@ -109,43 +113,36 @@ KERNEL(sum_chunks, index T, index C, index chunks, index chunk, const scalar* de
       UNROLL for (int i = 0; i < TILE; i++)
         sums = merge(decay(sums, 1), one_token(k[i], v[i]), w);
     }
-    index to = at.batch * chunks + at.chunk + 1;
-    store(entering + to * 4 * C + at.channel, sums, C, at.lanes);
+    index part = at.batch * chunks + at.chunk;
+    store(parts + part * 4 * C + at.channel, sums, C, at.lanes);
   }
 }
 
-// Carries `first` (B,4,C) through all chunks, in reverse from the last to the first, and
-// leaves in each place what it is before this chunk joins. sums (B,chunks,4,C)
-KERNEL(scan_chunks, index T, index C, index chunks, index chunk, const scalar* decay_rate,
-       const scalar* first, scalar* sums, index reverse) {
-  EACH_THREAD {
-    Place at = place(thread, 1, C);
-    real w = load(decay_rate + at.channel, at.lanes);
-    Sums carried = load(first + at.batch * 4 * C + at.channel, C, at.lanes);
-    for (index n = 0; n < chunks; n++) {
-      index j = reverse ? chunks - 1 - n : n, passed = reverse ? j + 1 : j - 1;
-      scalar* here = sums + (at.batch * chunks + j) * 4 * C + at.channel;
-      if (n > 0) {
-        scalar steps = least(chunk, T - passed * chunk);
-        carried = merge(decay(carried, steps), load(here, C, at.lanes), w);
-      }
-      store(here, carried, C, at.lanes);
-    }
-  }
+// The state that enters a chunk: `first` (B,4,C) is carried through the chunks before it,
+// or, in reverse, through those after it. sums (B,chunks,4,C) are of each chunk alone.
+DEVICE Sums entering(Place at, index T, index C, index chunks, index chunk, real w,
+                     const scalar* first, const scalar* sums, bool reverse) {
+  Sums carried = load(first + at.batch * 4 * C + at.channel, C, at.lanes);
+  index passed = reverse ? chunks - 1 - at.chunk : at.chunk, stride = reverse ? -4 * C : 4 * C;
+  scalar steps = reverse ? T - (chunks - 1) * chunk : chunk;  // the last may be short
+  sums += (at.batch * chunks + (reverse ? chunks - 1 : 0)) * 4 * C + at.channel;
+  BY_FOUR for (; passed > 0; passed--, sums += stride, steps = chunk)
+    carried = merge(decay(carried, steps), load(sums, C, at.lanes), w);
+  return carried;
 }
 
 // The loop of RWKV over the tokens of a chunk. leaving (B,4,C) is the state after the last
 // of all tokens; checkpoints (B,tiles,4,C), the states before every tile, may be null.
 KERNEL(forward, index T, index C, index chunks, index chunk, const scalar* decay_rate,
-       const scalar* bonus, const stored* key, const stored* value, const scalar* entering,
-       stored* out, scalar* leaving, scalar* checkpoints) {
+       const scalar* bonus, const stored* key, const stored* value, const scalar* first,
+       const scalar* parts, stored* out, scalar* leaving, scalar* checkpoints) {
   EACH_THREAD {
     Place at = place(thread, chunks, C);
     real w = load(decay_rate + at.channel, at.lanes);
     real u = load(bonus + at.channel, at.lanes);
-    index part = at.batch * chunks + at.chunk, tiles = (T + TILE - 1) / TILE;
+    index tiles = (T + TILE - 1) / TILE;
     index begin = at.chunk * chunk, end = least(T, begin + chunk);
-    Sums sums = load(entering + part * 4 * C + at.channel, C, at.lanes);
+    Sums sums = entering(at, T, C, chunks, chunk, w, first, parts, false);
     each_tile(begin, end, [&](index t, int rows) INLINE {
       index row = (at.batch * T + t) * C + at.channel;
       index tile = (at.batch * tiles + t / TILE) * 4 * C + at.channel;
@@ -184,8 +181,14 @@ DEVICE real product(Sums state, Sums grad, real w) {
   return exponential(state.log_scale + grad.log_scale - (state.age + grad.age) * w);
 }
 
-// (P, Q) over every chunk but the first, on its own, put one place back for scan_chunks.
-// adjoints (B,chunks,4,C)
+// What a part of a state counts on the scale that it has with one more token.
+DEVICE real share_of(real part, Sums state, real logit, real w) {
+  return merge({part, real{}, state.log_scale, state.age}, one_token(logit, real{}), w).num;
+}
+
+// (P, Q) over every chunk but the first, on its own: sums over g / D and -g y / D, each
+// times what is left of the state that entered. It never grows, so their scale is that
+// state's, and stays. adjoints (B,chunks,4,C)
 KERNEL(sum_adjoints, index T, index C, index chunks, index chunk, const scalar* decay_rate,
        const scalar* bonus, const stored* key, const stored* value,
        const scalar* checkpoints, const stored* grad_out, scalar* adjoints) {
@@ -193,20 +196,24 @@ KERNEL(sum_adjoints, index T, index C, index chunks, index chunk, const scalar* 
     Place at = place(thread, chunks - 1, C);
     real w = load(decay_rate + at.channel, at.lanes);
     real u = load(bonus + at.channel, at.lanes);
-    index part = at.batch * chunks + at.chunk, tiles = (T + TILE - 1) / TILE;
+    index part = at.batch * chunks + at.chunk + 1, tiles = (T + TILE - 1) / TILE;
     index begin = (at.chunk + 1) * chunk, end = least(T, begin + chunk);
     index tile = (at.batch * tiles + begin / TILE) * 4 * C + at.channel;
-    Sums sums = load(checkpoints + tile, C, at.lanes), total = no_token();
+    Sums sums = load(checkpoints + tile, C, at.lanes);
+    Sums total = {real{}, real{}, -sums.log_scale, -sums.age};
+    real left = real{} + 1;  // of the state that enters, on the scale of sums
     each_tile(begin, end, [&](index t, int rows) INLINE {
       index row = (at.batch * T + t) * C + at.channel;
-      scalar past = t - begin;  // converted once, and not for every token
       real k[TILE], v[TILE], g[TILE];
       load(k, key + row, C, rows, at.lanes, TILE * C);
       load(v, value + row, C, rows, at.lanes, TILE * C);
       load(g, grad_out + row, C, rows, at.lanes, TILE * C);
       UNROLL for (int i = 0; i < TILE; i++) if (i < rows) {
         Sums now = merge(sums, one_token(u + k[i], v[i]), w);
-        total = merge(total, decay(adjoint(now, g[i]), past + i), w);
+        real share = over(g[i], now.den) * share_of(left, sums, u + k[i], w);
+        total.num += share;
+        total.den -= share * over(now.num, now.den);
+        left = share_of(left, decay(sums, 1), k[i], w);
         sums = merge(decay(sums, 1), one_token(k[i], v[i]), w);
       }
     });
@@ -220,16 +227,16 @@ KERNEL(sum_adjoints, index T, index C, index chunks, index chunk, const scalar* 
 // grad_bonus (B,chunks,C) are sums over a chunk; grad_state (B,4,C).
 KERNEL(backward, index T, index C, index chunks, index chunk, const scalar* decay_rate,
        const scalar* bonus, const stored* key, const stored* value,
-       const scalar* checkpoints, const stored* grad_out, const scalar* adjoints,
-       scalar* grad_decay_rate, scalar* grad_bonus, stored* grad_key, stored* grad_value,
-       scalar* grad_state) {
+       const scalar* checkpoints, const stored* grad_out, const scalar* last,
+       const scalar* adjoints, scalar* grad_decay_rate, scalar* grad_bonus,
+       stored* grad_key, stored* grad_value, scalar* grad_state) {
   EACH_THREAD {
     Place at = place(thread, chunks, C);
     real w = load(decay_rate + at.channel, at.lanes), grad_w = real{};
     real u = load(bonus + at.channel, at.lanes), grad_u = real{};
     index part = at.batch * chunks + at.chunk, tiles = (T + TILE - 1) / TILE;
     index begin = at.chunk * chunk, end = least(T, begin + chunk);
-    Sums after = load(adjoints + part * 4 * C + at.channel, C, at.lanes), before[TILE];
+    Sums after = entering(at, T, C, chunks, chunk, w, last, adjoints, true), before[TILE];
     each_tile_back(begin, end, [&](index t, int rows) INLINE {
       index row = (at.batch * T + t) * C + at.channel;
       index tile = (at.batch * tiles + t / TILE) * 4 * C + at.channel;

@@ -6,9 +6,9 @@ Two tasks: a letter is said and asked for 2 to 200 tokens later
 (`rwkv_book.training.remembering`), and the prose of this book in windows of 512 bytes.
 Recall is learned from five starts: half-lives of all kinds, as RWKV begins; drawn by
 chance from the same range; all 1 token, all 10, all 100. Text from the same five. Each
-gets the learning rate with which it does best for the first seed, by the loss that is
-compared then over all seeds, that one too: a choice which can flatter a start. Runs
-with one seed read the same text. No times are recorded. It takes ten minutes of a core,
+gets the learning rate with which it does best for seed 0; whoever reads the record
+compares the other seeds, since a choice can flatter what it was made with. Runs with
+one seed read the same text. No times are recorded. It takes ten minutes of a core,
 and goes on where it was interrupted. --tiny runs a few steps of each and records
 nothing.
 """

@@ -16,12 +16,14 @@ TUNING_SEED = 0  # chooses a learning rate
 class Pieces:
     """What `make(job)` gives for jobs, {name: value}: made once, then read.
 
-    They are lines of a file in runs/, whose name follows from the settings, so that an
-    interrupted experiment goes on after the last of them; to begin again, delete it.
+    They are lines of a file in runs/, whose name follows from the settings and from the
+    processor, so that an interrupted experiment goes on after the last of them, and no
+    row of another machine gets among them; to begin again, delete it.
     """
 
     def __init__(self, question, settings, make):
-        told = json.dumps(settings, sort_keys=True).encode()
+        where = {"device": measure.device_name("cpu")}
+        told = json.dumps({**settings, **where}, sort_keys=True).encode()
         digest = hashlib.sha256(told).hexdigest()[:12]
         self.path = RUNS / f"{question}-{digest}.jsonl"
         self.path.parent.mkdir(exist_ok=True)
@@ -43,7 +45,7 @@ class Pieces:
 
     def compare(self, arms, rates, seeds, loss, most=None):
         """Rows of all arms: at several learning rates with TUNING_SEED, and at the best
-        with each of so many `seeds`.
+        with each of so many `seeds`, of which that is one.
 
         `loss` is the name of what should be small; `most` as in `tune`.
         """

@@ -133,6 +133,16 @@ def test_a_comparison_tunes_each_arm_and_goes_on_where_it_stopped(benchmarks):
     assert rows() == found and len(made) == count
 
 
+def test_pieces_of_another_processor_are_kept_apart(benchmarks, monkeypatch):
+    def first_of(processor):
+        monkeypatch.setattr(benchmarks.measure, "device_name", lambda _: processor)
+        made = benchmarks.Pieces("test", {}, lambda job: {"made on": processor})
+        return made.row({"seed": 0})["made on"]
+
+    found = [first_of(processor) for processor in ("one", "other", "one")]
+    assert found == ["one", "other", "one"]
+
+
 @needs_compiler
 @pytest.mark.parametrize(
     ("script", "job", "loss"),
@@ -187,6 +197,7 @@ def test_every_start_of_the_record_was_tuned_and_has_its_seeds(task, seeds):
 
 
 def test_the_record_says_of_recall_what_the_page_says():
+    """Of the seeds that are compared, which that of the tuning is not."""
     rows = {}
     for row in results.of("decay-start")[-1]["rows"]:
         if row["task"] == "recall":
@@ -198,14 +209,15 @@ def test_the_record_says_of_recall_what_the_page_says():
         )
         for start in STARTS
     }
+    best = {start: [r for r in rows if r["seed"]] for start, rows in best.items()}
     worst = {start: min(min(r["right"]) for r in best[start]) for start in STARTS}
     assert worst["of all kinds"] > 0.9 < worst["by chance"]
     assert worst["all 10"] > 0.95
     assert all(row["right"][0] < row["right"][3] for row in best["all 100"])
     well = [row for row in best["all 1"] if min(row["right"]) > 0.9]
-    assert len(well) == 3
+    assert len(well) == 2
     assert max(row["longest_half_life"] for row in best["all 1"]) < 3
-    assert {row["reach"] for row in well} == {216, 234, 237}
+    assert {row["reach"] for row in well} == {216, 237}
     assert min(row["reach"] for row in best["all 1"]) == 51
 
 
@@ -217,6 +229,7 @@ def test_the_record_says_of_text_what_the_page_says():
             for row in record
             if (row["task"], row["start"], row["learning_rate"])
             == ("text", start, 0.016)
+            and row["seed"] > 0
         )
         for start in STARTS
     }

@@ -16,14 +16,14 @@ TUNING_SEED = 0  # chooses a learning rate
 class Pieces:
     """What `make(job)` gives for jobs, {name: value}: made once, then read.
 
-    They are lines of a file in runs/, whose name follows from the settings, so that an
-    interrupted experiment goes on after the last of them; to begin again, delete it.
+    They are lines of a file in a folder, whose name follows from the settings, so that
+    an interrupted experiment goes on after the last of them; to begin again, delete it.
     """
 
-    def __init__(self, question, settings, make):
+    def __init__(self, question, settings, make, folder=RUNS):
         told = json.dumps(settings, sort_keys=True).encode()
         digest = hashlib.sha256(told).hexdigest()[:12]
-        self.path = RUNS / f"{question}-{digest}.jsonl"
+        self.path = folder / f"{question}-{digest}.jsonl"
         self.path.parent.mkdir(exist_ok=True)
         self.make, self.rows = make, {}
         if self.path.exists():

@@ -13,8 +13,8 @@ import weight_decay
 from helpers.kernels import needs_compiler
 
 from rwkv_book import results
-from rwkv_book.training import remembering
-from rwkv_book.training.remembering import ASK, LETTERS, SAY, STARTS, UNASKED
+from rwkv_book.labs import remembering
+from rwkv_book.labs.remembering import ASK, LETTERS, SAY, STARTS, UNASKED
 
 TINY = replace(remembering.SMALL, steps=3, warm_up=1, batch=2, length=208, width=8)
 

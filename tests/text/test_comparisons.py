@@ -16,8 +16,8 @@ from tools.notebooks.plain_markdown import cells
 
 @pytest.fixture(scope="module")
 def few(tmp_path_factory):
-    with few_reviews(tmp_path_factory.mktemp("few")):
-        return reviews.Split(*(side[:200] for side in reviews.load()))
+    split = few_reviews(tmp_path_factory.mktemp("few"))
+    return reviews.Split(*(side[:200] for side in split))
 
 
 def test_all_contenders_of_a_budget_read_the_same_words():

@@ -32,14 +32,14 @@ def row(job):
     return bench.taught(network, TASK, rate, seed, job["steps"])
 
 
-def rows(steps=TASK.steps, seeds=SEEDS):
+def rows(steps=TASK.steps, rates=RATES, seeds=SEEDS, folder=pieces.RUNS):
     """Every bound at every learning rate with every seed."""
     settings = {"task": TASK.name, "rule": RULE, "test": [TEST_SEED, TESTED_TEXTS]}
-    made = pieces.Pieces("decay-bound", settings, row)
+    made = pieces.Pieces("decay-bound", settings, row, folder)
     return [
         made.row({"keeps": keeps, "steps": steps, "learning_rate": rate, "seed": seed})
         for keeps in BOUNDS
-        for rate in RATES
+        for rate in rates
         for seed in range(seeds)
     ]
 

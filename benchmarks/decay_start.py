@@ -3,7 +3,7 @@
     python benchmarks/decay_start.py [--tiny]
 
 Two tasks: a letter is said and asked for 2 to 200 tokens later
-(`rwkv_book.training.remembering`), and the prose of this book in windows of 512 bytes.
+(`rwkv_book.labs.remembering`), and the prose of this book in windows of 512 bytes.
 Recall is learned from five starts: half-lives of all kinds, as RWKV begins; drawn by
 chance from the same range; all 1 token, all 10, all 100. Text from the same five. Each
 gets the learning rate with which it does best for seed 0; whoever reads the record
@@ -22,9 +22,10 @@ import measure
 import pieces
 import torch
 
+from rwkv_book.labs import remembering
 from rwkv_book.rwkv4.fused import wkv_fused
 from rwkv_book.text import corpora
-from rwkv_book.training import ablations, fit, held_out_loss, join, remembering
+from rwkv_book.training import ablations, fit, held_out_loss, join
 
 RECALL = remembering.SMALL
 TEXT = replace(ablations.SMALL, steps=300, batch=1, length=512, warm_up=15)

@@ -14,9 +14,9 @@ It takes forty minutes of a quiet core, and goes on where it was interrupted. --
 trains a few steps of each and records nothing.
 """
 
-import json
 import statistics
 from dataclasses import asdict
+from functools import partial
 
 import measure
 import pieces
@@ -34,8 +34,8 @@ STEPS, SEEDS, POINTS = 2000, 3, 40
 COMMAND = "python benchmarks/longer_runs.py"
 
 
-def row(job, data, works):
-    run = BUDGET.run(job["steps"], job["learning_rate"], job["seed"])
+def row(job, budget, data, works):
+    run = budget.run(job["steps"], job["learning_rate"], job["seed"])
     network, losses = train(job["contender"], run, data, wkv_fused, "cpu")
     held_out, _ = evaluation.windowed_loss(network, works, run.length)
     return {
@@ -52,12 +52,15 @@ def suited():
     return {name: float(min(tuning[name], key=tuning[name].get)) for name in tuning}
 
 
-def rows(steps=STEPS, seeds=SEEDS, most=None):
-    corpus = corpora.load("shakespeare")
+def rows(
+    budget=BUDGET, corpus="shakespeare", steps=STEPS, seeds=SEEDS, most=None,
+    folder=pieces.RUNS,
+):  # fmt: skip
+    corpus = corpora.load(corpus)
     data = join(corpus.training)
-    works = {name: text[: BUDGET.held_out] for name, text in corpus.validation.items()}
-    settings = json.loads(json.dumps(asdict(BUDGET)))
-    made = pieces.Pieces("longer-runs", settings, lambda job: row(job, data, works))
+    works = {name: text[: budget.held_out] for name, text in corpus.validation.items()}
+    make = partial(row, budget=budget, data=data, works=works)
+    made = pieces.Pieces("longer-runs", asdict(budget), make, folder)
     found = []
     for name in CONTENDERS:
         rate, arm = suited()[name], {"contender": name, "steps": steps}

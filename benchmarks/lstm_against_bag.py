@@ -21,6 +21,7 @@ import argparse
 import json
 import time
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 
 import measure
 import torch
@@ -197,12 +198,12 @@ def fit(setting, split, seed, folder):
     return row
 
 
-def searched(setting, split, folder):
+def searched(setting, row_of):
     """The best setting on validation, and a row for each one that was tried."""
     tried = {}
 
     def judged(setting):
-        tried[setting] = fit(setting, split, SEARCH_SEED, folder)
+        tried[setting] = row_of(setting)
         return tried[setting]["validation"]
 
     for knob, values in setting.knobs.items():
@@ -224,9 +225,10 @@ def compared(name, split, folder):
     if budget.reviews:
         split = reviews.Split(*(side[: budget.reviews] for side in split))
     for start in budget.contenders:
-        setting, search = searched(start, split, folder / name)
+        row_of = partial(fit, split=split, folder=folder / name)
+        setting, search = searched(start, partial(row_of, seed=SEARCH_SEED))
         seeds = range(1, budget.seeds + 1) if isinstance(start, Lstm) else [SEARCH_SEED]
-        found = [fit(setting, split, seed, folder / name) for seed in seeds]
+        found = [row_of(setting, seed=seed) for seed in seeds]
         yield [{"stage": "search", "budget": name, **row} for row in search]
         yield [{"stage": "result", "budget": name, **row} for row in found]
 

@@ -16,6 +16,7 @@ from rwkv_book.compiled.roofline import one_time
 from rwkv_book.folders import write_text
 
 ROOT = Path(__file__).parent.parent
+RESULTS = ROOT / "benchmarks" / "results"
 
 
 def time_in_rounds(jobs, rounds, device="cpu"):
@@ -67,8 +68,8 @@ def show(value):
     return f"{value:.3g}" if 1e-3 <= value < 1000 else f"{value:,.0f}"
 
 
-def record(question, device, rows, **context):
-    """Write results/<question>-<device>.json: the rows and where they come from."""
+def record(question, device, rows, folder=RESULTS, **context):
+    """Write <question>-<device>.json: the rows and where they come from."""
     name = device_name(device)
     packages = {
         package: version(package) for package in ("torch", "numpy", "rwkv", "fla-core")
@@ -84,12 +85,11 @@ def record(question, device, rows, **context):
         **context,
         "rows": rows,
     }
-    folder = ROOT / "benchmarks" / "results"
     folder.mkdir(exist_ok=True)
     slug = re.sub(r"\W+", "-", name.lower()).strip("-")
     path = folder / f"{question}-{slug}.json"
     write_text(path, json.dumps(content, indent=1) + "\n")
-    print(f"recorded in {path.relative_to(ROOT)}")
+    print(f"recorded in {path}")
 
 
 def device_name(device):

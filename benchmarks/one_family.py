@@ -88,22 +88,25 @@ def on_text(job, run):
     }
 
 
-def rows(run, steps=None):
-    """All rules on all four, each at its best learning rate."""
+def rows(run, steps=None, rules=RULES, labs=LABS, folder=pieces.RUNS):
+    """All rules on text and in the labs, each at its best learning rate.
+
+    With a number of `steps` in a lab one seed is trained, at one rate.
+    """
     settings = {
         **asdict(run),
         "held_out": HELD_OUT,
         "test": [TEST_SEED, TESTED_TEXTS],
-        "labs": steps or [tasks()[lab].steps for lab in LABS],
+        "labs": steps or [tasks()[lab].steps for lab in labs],
     }
-    made = pieces.Pieces("one-family", settings, lambda job: row(job, run))
+    made = pieces.Pieces("one-family", settings, lambda job: row(job, run), folder)
     found = []
-    for task in (TEXT, *LABS):
+    for task in (TEXT, *labs):
         rates, most = (RATES, None) if task == TEXT else (LAB_RATES, MOST_RATES)
-        for rule in RULES:
+        for rule in rules:
             arm = {"task": task, "rule": rule}
             arm["steps"] = run.steps if task == TEXT else steps or tasks()[task].steps
-            if steps:  # one seed, one rate
+            if steps:
                 found.append(made.row({**arm, "learning_rate": rates[0], "seed": 0}))
             else:
                 tried = made.compare([arm], rates, SEEDS, "loss", most)

@@ -16,16 +16,16 @@ TUNING_SEED = 0  # chooses a learning rate
 class Pieces:
     """What `make(job)` gives for jobs, {name: value}: made once, then read.
 
-    They are lines of a file in runs/, whose name follows from the settings and from the
-    processor, so that an interrupted experiment goes on after the last of them, and no
-    row of another machine gets among them; to begin again, delete it.
+    They are lines of a file in a folder, whose name follows from the settings and from
+    the processor, so that an interrupted experiment goes on after the last of them, and
+    no row of another machine gets among them; to begin again, delete it.
     """
 
-    def __init__(self, question, settings, make):
+    def __init__(self, question, settings, make, folder=RUNS):
         where = {"device": measure.device_name("cpu")}
         told = json.dumps({**settings, **where}, sort_keys=True).encode()
         digest = hashlib.sha256(told).hexdigest()[:12]
-        self.path = RUNS / f"{question}-{digest}.jsonl"
+        self.path = folder / f"{question}-{digest}.jsonl"
         self.path.parent.mkdir(exist_ok=True)
         self.make, self.rows = make, {}
         if self.path.exists():

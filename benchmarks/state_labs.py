@@ -65,30 +65,30 @@ SHIPPED = (
 )
 
 
-def row(job):
+def row(job, weights=FOLDER):
     """Train one network, keep its weights, and say how it did."""
     task = tasks()[job["task"]]
     network, found = bench.run(
         job["name"], task, job["learning_rate"], job["seed"], job["steps"], **FORMS
     )
-    FOLDER.mkdir(parents=True, exist_ok=True)
-    with whole(weights_of(job)) as part:
+    weights.mkdir(parents=True, exist_ok=True)
+    with whole(weights / file_name(job)) as part:
         torch.save(network.state_dict(), part)
     return found
 
 
-def weights_of(job):
-    return FOLDER / ("-".join(str(value) for value in job.values()) + ".pt")
+def file_name(job):
+    return "-".join(map(str, job.values())) + ".pt"
 
 
-def made_pieces():
+def made_pieces(make=row, folder=pieces.RUNS):
     """The file of finished runs: a changed test or batch begins a new one."""
     settings = {
         "batch_tokens": BATCH_TOKENS,
         "test": [TEST_SEED, TESTED_TEXTS, [task.tested for task in tasks().values()]],
         "network": [bench.WIDTH, bench.HEAD_SIZE, bench.HIDDEN, bench.RANK],
     }
-    return pieces.Pieces("state-labs", settings, row)
+    return pieces.Pieces("state-labs", settings, make, folder)
 
 
 def compare(made, task, name):
@@ -110,6 +110,15 @@ def longer(made, task, rows):
 
 def speeds(task, rounds=5, steps=10):
     """{name: tokens a second in training}: some steps of each in turn, the median."""
+    jobs, tokens = training(task, steps)
+    seconds = measure.time_in_rounds(jobs, rounds)
+    return {
+        name: round(tokens / statistics.median(each)) for name, each in seconds.items()
+    }
+
+
+def training(task, steps):
+    """{name: function that trains it some steps}, and how many tokens it reads."""
     generator = torch.Generator().manual_seed(0)
     tokens = steps * task.draw(1, task.trained[-1], generator)[0].numel()
     tokens *= task.batch_tokens // task.tokens(task.trained[-1])
@@ -118,10 +127,7 @@ def speeds(task, rounds=5, steps=10):
     for name in bench.NAMES:
         network = bench.build(name, task, **FORMS)
         jobs[name] = lambda network=network: list(bench.fit(network, task, 1e-3))
-    seconds = measure.time_in_rounds(jobs, rounds)
-    return {
-        name: round(tokens / statistics.median(each)) for name, each in seconds.items()
-    }
+    return jobs, tokens
 
 
 def print_task(task, rows):
@@ -153,7 +159,7 @@ def tiny():
         print_task(task, rows)
 
 
-def ship(rows):
+def ship(rows, weights=FOLDER, to=bench.SHIPPED):
     """Of each network in SHIPPED the seed that ranks in the middle, in float16."""
     for label, name in SHIPPED:
         chosen = [
@@ -170,8 +176,8 @@ def ship(rows):
             for key in ("task", "name", "steps", "learning_rate", "seed")
         }
         network = bench.build(name, task, **FORMS)
-        network.load_state_dict(torch.load(weights_of(job), weights_only=True))
-        path = bench.file_of(name, task)
+        network.load_state_dict(torch.load(weights / file_name(job), weights_only=True))
+        path = bench.file_of(name, task, to)
         path.parent.mkdir(exist_ok=True)
         known = {"run": json.dumps(job), "command": COMMAND}
         bench.save(network, name, task, path, known)

@@ -65,12 +65,11 @@ def review_bytes(side, count, length=LENGTH):
     return texts, torch.tensor([review.positive for review in some])
 
 
-def kinds_in_thirds(per_kind):
+def kinds_in_thirds(split, per_kind):
     """Three lists of pieces and their labels; no work is in two of them."""
     plays = corpora.load("shakespeare").validation
     prose = corpora.prose()
     book = list((prose.training | prose.validation).items())
-    split = reviews.load()
     thirds = []
     for n, play in enumerate(plays.values()):
         works = [{"": play}, dict(book[n::3])]
@@ -137,10 +136,10 @@ def score_bag(texts, labels, turns, longest):
     return found
 
 
-def tasks(tiny=False):
-    """{task: (texts, labels, turns)}"""
+def tasks(split, tiny=False):
+    """{task: (texts, labels, turns)}, with reviews from a Split."""
     scale = 20 if tiny else 1
-    split, texts, labels, places = reviews.load(), [], [], []
+    texts, labels, places = [], [], []
     for side, count in SIZES.items():
         some, right = review_bytes(getattr(split, side), count // scale)
         places.append(torch.arange(len(texts), len(texts) + len(some)))
@@ -152,7 +151,7 @@ def tasks(tiny=False):
         )
         turns.append((order[: int(SHARE * len(order))], *places[1:]))
     verdict = texts, torch.cat(labels), turns
-    thirds = kinds_in_thirds(PER_KIND // scale)
+    thirds = kinds_in_thirds(split, PER_KIND // scale)
     size = len(thirds[0][0])
     blocks = torch.arange(3 * size).view(3, size)
     turns = []
@@ -196,7 +195,7 @@ READERS = (
 
 def rows(tiny=False):
     """All readers at both tasks."""
-    known = tasks(tiny)
+    known = tasks(reviews.load(), tiny)
     settings = {
         "sizes": SIZES, "lengths": (LENGTH, SHORT), "samples": (SAMPLES, SHARE),
         "per_kind": PER_KIND, "tiny": tiny,

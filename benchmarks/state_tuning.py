@@ -147,13 +147,15 @@ def row(job, run, small=False):
     }
 
 
-def rows(run, tiny=False):
+def rows(run, tiny=False, folder=pieces.RUNS):
     """Nothing, what is trained at its best rate, and prompts of all lengths."""
     path = checkpoint.shipped("shakespeare7")
     settings = {
         **asdict(run), "rank": RANK, "weights": checkpoint.metadata(path), "tiny": tiny,
     }  # fmt: skip
-    made = pieces.Pieces("state-tuning", settings, lambda job: row(job, run, tiny))
+    made = pieces.Pieces(
+        "state-tuning", settings, lambda job: row(job, run, tiny), folder
+    )
     found = [made.row({"arm": "nothing"})]
     for arm in PREPARE:
         if tiny:

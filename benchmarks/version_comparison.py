@@ -123,11 +123,11 @@ def file_name(job):
     return "-".join(map(str, job.values())) + ".safetensors"
 
 
-def kept(run, folder=FOLDER):
+def kept(run, weights=FOLDER, folder=pieces.RUNS):
     """The rows that there are of a run, and those that are made when asked for."""
     settings = {**asdict(run), "ranks": RANKS, "held_out": HELD_OUT}
     return pieces.Pieces(
-        "version-comparison", settings, lambda job: row(job, run, folder)
+        "version-comparison", settings, lambda job: row(job, run, weights), folder
     )
 
 

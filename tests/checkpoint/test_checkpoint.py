@@ -326,27 +326,24 @@ def test_metadata_is_kept(tmp_path):
         checkpoint.save(params, tmp_path / "model.bin")
 
 
-def test_a_model_that_does_not_come_with_the_book_is_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr(checkpoint, "files", lambda package: tmp_path)
+def test_a_model_that_does_not_come_with_the_book_is_refused(tmp_path):
     with pytest.raises(CheckpointError, match="which has none"):
-        checkpoint.shipped("shakespeare")
-    (tmp_path / "models").mkdir()
+        checkpoint.shipped("shakespeare", tmp_path)
     for name, rows in {"one": 256, "two": 256, "few": 11}.items():
         tensors = random_tensors(layers=1, vocabulary=rows)
-        write(tensors, tmp_path / "models" / f"{name}.safetensors")
-    write({"trunk.weight": torch.ones(2)}, tmp_path / "models" / "lstm.safetensors")
-    assert checkpoint.shipped("two") == tmp_path / "models" / "two.safetensors"
-    assert checkpoint.shipped("lstm").name == "lstm.safetensors"
-    for name in ("three", "../models/one", "one.safetensors"):
+        write(tensors, tmp_path / f"{name}.safetensors")
+    write({"trunk.weight": torch.ones(2)}, tmp_path / "lstm.safetensors")
+    assert checkpoint.shipped("two", tmp_path) == tmp_path / "two.safetensors"
+    assert checkpoint.shipped("lstm", tmp_path).name == "lstm.safetensors"
+    for name in ("three", f"../{tmp_path.name}/one", "one.safetensors"):
         with pytest.raises(CheckpointError, match=r"which has one, two$"):
-            checkpoint.shipped(name)
+            checkpoint.shipped(name, tmp_path)
 
 
-def test_a_model_in_a_folder_is_called_by_both_names(tmp_path, monkeypatch):
-    monkeypatch.setattr(checkpoint, "files", lambda package: tmp_path)
-    path = tmp_path / "models" / "folder" / "one.safetensors"
-    path.parent.mkdir(parents=True)
+def test_a_model_in_a_folder_is_called_by_both_names(tmp_path):
+    path = tmp_path / "folder" / "one.safetensors"
+    path.parent.mkdir()
     write(random_tensors(layers=1, vocabulary=256), path)
-    assert checkpoint.shipped("folder/one") == path
+    assert checkpoint.shipped("folder/one", tmp_path) == path
     with pytest.raises(CheckpointError, match="which has folder/one"):
-        checkpoint.shipped("one")
+        checkpoint.shipped("one", tmp_path)

@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 from helpers.kernels import needs_compiler
 
-from rwkv_book.compiled import warps
 from rwkv_book.compiled.warps import Fault, launch
 
 pytestmark = needs_compiler
@@ -97,10 +96,9 @@ def test_a_fault_is_seen_and_said(kind):
     assert found.value.kind == kind
 
 
-def test_what_waits_for_nothing_is_stopped(monkeypatch):
-    monkeypatch.setattr(warps, "PATIENCE", 0.5)
+def test_what_waits_for_nothing_is_stopped():
     with pytest.raises(Fault, match=r"within 0\.5 seconds"):
-        run(kernel("volatile int y = 0; while (!y);"))
+        run(kernel("volatile int y = 0; while (!y);"), patience=0.5)
 
 
 @pytest.mark.parametrize(

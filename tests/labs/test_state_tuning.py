@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 import state_tuning
 import torch
+from helpers.kept import all_in
 
 from rwkv_book import results
 from rwkv_book.training import Run
@@ -43,16 +44,16 @@ def test_positions_are_means_by_hand():
     assert state_tuning.by_position(nats) == [7.5, 39.5, 127.5, 351.5]
 
 
-def test_every_way_is_tried_and_kept(tmp_path, monkeypatch):
-    monkeypatch.setattr(state_tuning.pieces, "RUNS", tmp_path)
-    rows = state_tuning.rows(MICRO, tiny=True)
+def test_every_way_is_tried_and_kept(tmp_path):
+    rows = state_tuning.rows(MICRO, tiny=True, folder=tmp_path)
     assert [row["arm"] for row in rows] == ARMS
     numbers = {row["arm"]: row["numbers"] for row in rows}
     assert numbers["nothing"] == numbers["prompt"] == 0
     assert numbers["first state"] == 4 * 4 * 64 * 64
     assert len({row["loss"] for row in rows}) == len(rows)
-    monkeypatch.setattr(state_tuning, "row", None)  # a second time nothing is made
-    assert state_tuning.rows(MICRO, tiny=True) == rows
+    kept = all_in(tmp_path)
+    assert state_tuning.rows(MICRO, tiny=True, folder=tmp_path) == rows
+    assert all_in(tmp_path) == kept  # a second time nothing is made
 
 
 def record():

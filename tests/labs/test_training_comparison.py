@@ -39,9 +39,29 @@ CORPUS = corpora.Corpus(
 )
 
 
-def comparison(folder, budget=MICRO):
-    wkv = model.wkv_chunked
-    return training_comparison.Comparison(budget, folder, CORPUS, wkv)
+class Watched(training_comparison.Comparison):
+    """A comparison that tells what it trained, and in which unit it is interrupted."""
+
+    interrupted_in = None
+
+    def __init__(self, *arguments):
+        super().__init__(*arguments)
+        self.trained = []
+
+    def try_rate(self, name, rate):
+        self.trained.append(("tuning", name, rate))
+        return super().try_rate(name, rate)
+
+    def compare(self, length, name, rate, seed):
+        self.trained.append((length, name, seed))
+        found = super().compare(length, name, rate, seed)
+        if (length, name, seed) == self.interrupted_in:
+            raise KeyboardInterrupt  # at the last moment: it isn't kept yet
+        return found
+
+
+def comparison(folder, budget=MICRO, of=training_comparison.Comparison):
+    return of(budget, folder, CORPUS, model.wkv_chunked)
 
 
 def results(units):
@@ -60,31 +80,25 @@ def uninterrupted(tmp_path_factory):
 
 
 def test_an_interrupted_comparison_goes_on_and_ends_in_the_same_numbers(
-    tmp_path, monkeypatch, uninterrupted
+    tmp_path, uninterrupted
 ):
     """Interrupted in the second of the networks that are compared."""
-    real, calls, steps = training_comparison.fit, [], MICRO.steps["short"]
-
-    def counted(network, run, *arguments):
-        for loss in real(network, run, *arguments):
-            calls.append(run.seed)
-            if calls.count(0) == steps + 2:
-                raise KeyboardInterrupt
-            yield loss
-
-    monkeypatch.setattr(training_comparison, "fit", counted)
+    first, second, *others = COMPARED
+    one = comparison(tmp_path, of=Watched)
+    one.interrupted_in = ("short", second, 0)
     with pytest.raises(KeyboardInterrupt):
-        results(comparison(tmp_path).all_units())
-    assert (tmp_path / "short-rwkv-0.json").exists()
-    assert not (tmp_path / "short-lstm-0.json").exists()
-    finished = (tmp_path / "short-rwkv-0.json").read_bytes()
-    calls.clear()
-    calls.extend([0] * 1000)  # no second interruption
-    assert results(comparison(tmp_path).all_units()) == uninterrupted[1]
-    assert (tmp_path / "short-rwkv-0.json").read_bytes() == finished
-    longer = len(training_comparison.LONGER) * MICRO.steps["long"]
-    assert calls.count(0) == 1000 + (len(COMPARED) - 1) * steps + longer
-    assert training_comparison.TUNING_SEED not in calls
+        results(one.all_units())
+    assert (tmp_path / f"short-{first}-0.json").exists()
+    assert not (tmp_path / f"short-{second}-0.json").exists()
+    finished = (tmp_path / f"short-{first}-0.json").read_bytes()
+    other = comparison(tmp_path, of=Watched)
+    assert results(other.all_units()) == uninterrupted[1]
+    assert (tmp_path / f"short-{first}-0.json").read_bytes() == finished
+    assert other.trained == [
+        *(("short", name, 0) for name in (second, *others)),
+        *(("short", name, 1) for name in COMPARED),
+        *(("long", name, 0) for name in training_comparison.LONGER),
+    ]
 
 
 def test_a_folder_of_another_budget_is_refused(uninterrupted):
@@ -115,25 +129,26 @@ def test_a_comparison_out_of_time_begins_no_run_and_keeps_what_is_there(
     assert results(late.all_units()) == uninterrupted[1]
 
 
-def test_a_grid_grows_for_all_until_no_best_is_at_its_edge(tmp_path, monkeypatch):
+class Untrained(training_comparison.Comparison):
     """One is best at 0.008 and the others at 0.002, from 0.001 to 0.004."""
 
-    def loss(self, name, rate):
+    def try_rate(self, name, rate):
         return abs(math.log(rate / (8e-3 if name == "aft" else 2e-3)))
 
-    monkeypatch.setattr(training_comparison.Comparison, "try_rate", loss)
-    tuned = comparison(tmp_path).tune()
+
+def test_a_grid_grows_for_all_until_no_best_is_at_its_edge(tmp_path):
+    tuned = comparison(tmp_path, of=Untrained).tune()
     assert {tuple(tried) for tried in tuned.values()} == {
         (1e-3, 2e-3, 4e-3, 8e-3, 16e-3)
     }
 
 
-def test_a_rate_at_which_the_loss_explodes_is_no_best(tmp_path, monkeypatch):
-    def explode(*arguments):
-        raise FloatingPointError
-
-    monkeypatch.setattr(training_comparison, "train", explode)
-    assert comparison(tmp_path).try_rate("rwkv", 1.0) > 50
+def test_a_rate_at_which_the_loss_explodes_is_no_best(tmp_path):
+    one = comparison(tmp_path)
+    with pytest.raises(FloatingPointError):
+        run = MICRO.run(5, 1e30, 0)
+        training_comparison.train("rwkv", run, one.data, one.wkv, "cpu")
+    assert one.try_rate("rwkv", 1e30) > 50
 
 
 def test_the_optimizer_has_the_betas_of_gpt_and_decays_matrices_alone():

@@ -10,7 +10,6 @@ import torch
 import version_comparison
 
 from rwkv_book import checkpoint, results
-from rwkv_book.text import corpora
 from rwkv_book.training import Run, read_model
 from tools.contents import chapters
 from tools.notebooks.plain_markdown import cells
@@ -24,11 +23,7 @@ MICRO = replace(
     batch=1,
     head_size=8,
 )
-CORPUS = corpora.Corpus(
-    "micro",
-    {"one": b"the cat sat on the mat; " * 9},
-    {"two": b"a rose is a rose. " * 6},
-)
+TEXT = "the cat sat on the mat; a rose is a rose. " * 30
 every_version = pytest.mark.parametrize("version", version_comparison.MODELS)
 
 
@@ -43,15 +38,18 @@ def test_all_have_one_number_of_parameters(version):
     assert version_comparison.parameters(found) == pytest.approx(wanted, rel=0.01)
 
 
-def test_each_is_trained_and_kept_in_the_published_layout(tmp_path, monkeypatch):
-    monkeypatch.setattr(corpora, "load", lambda name: CORPUS)
-    monkeypatch.setattr(version_comparison.pieces, "RUNS", tmp_path / "runs")
-    made = version_comparison.kept(MICRO, tmp_path)
+def test_each_is_trained_and_kept_in_the_published_layout(tmp_path):
+    text = tmp_path / "text.txt"
+    text.write_text(TEXT)
+    run = replace(MICRO, corpus=str(text))
+    made = version_comparison.kept(run, tmp_path / "weights", tmp_path)
     rows = version_comparison.rows(made, tiny=True)
     assert [row["version"] for row in rows] == list(version_comparison.MODELS)
     for row in rows:
         job = version_comparison.job_of(row)
-        report = checkpoint.inspect(tmp_path / version_comparison.file_name(job))
+        report = checkpoint.inspect(
+            tmp_path / "weights" / version_comparison.file_name(job)
+        )
         assert (report.version, report.loads) == (row["version"], True)
         assert report.metadata["held-out loss"].startswith(f"{row['loss']:.4f} nats")
         assert len(row["training_loss"]) == MICRO.steps

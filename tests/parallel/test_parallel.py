@@ -22,10 +22,10 @@ from helpers.signals import signalling
 from helpers.tiny_run import RUN, checkpoint_of, export, losses, train
 
 from rwkv_book import __main__, checkpoint, cost, parallel
+from rwkv_book.labs import one_process
 from rwkv_book.parallel import (
     LostRank,
     Ranks,
-    compare_with_one_process,
     payload_bytes,
     run_on_ranks,
     sent_bytes,
@@ -49,9 +49,9 @@ def ranks_here(way="data"):
 
 
 @pytest.mark.parametrize("ranks", [2, 3])
-@pytest.mark.parametrize("way", parallel.WAYS)
+@pytest.mark.parametrize("way", one_process.WAYS)
 def test_a_step_of_several_processes_is_that_of_one(way, ranks):
-    found = compare_with_one_process(way, CONFIG, batch=6, length=17, ranks=ranks)
+    found = one_process.compare(way, CONFIG, batch=6, length=17, ranks=ranks)
     assert abs(found.loss - found.loss_of_one) < 1e-10
     assert found.output_difference < 1e-10
     assert found.gradient_difference < 1e-10 and found.largest_gradient > 0.01
@@ -60,7 +60,7 @@ def test_a_step_of_several_processes_is_that_of_one(way, ranks):
 
 def test_weights_that_can_not_be_cut_equally_are_filled_up():
     config = Config(50, 1, 8)
-    found = compare_with_one_process("shard", config, batch=3, length=5, ranks=3)
+    found = one_process.compare("shard", config, batch=3, length=5, ranks=3)
     assert found.gradient_difference < 1e-10 and found.largest_gradient > 0.01
     (expected, *_), (counted, *_) = (
         payload_bytes("shard", config, 3, 3, 8),
@@ -71,7 +71,7 @@ def test_weights_that_can_not_be_cut_equally_are_filled_up():
 
 def test_what_crosses_a_border_is_the_state_however_long_the_text():
     short, long = (
-        compare_with_one_process("time", CONFIG, batch=2, length=length)
+        one_process.compare("time", CONFIG, batch=2, length=length)
         for length in (2, 65)
     )
     assert long.gradient_difference < 1e-10
@@ -630,7 +630,7 @@ def test_processes_that_take_too_long_are_ended():
 
 def test_a_way_that_there_is_not_is_refused():
     with pytest.raises(ValueError, match="one of data, shard, time, got 'space'"):
-        compare_with_one_process("space", CONFIG, 2, 4)
+        one_process.compare("space", CONFIG, 2, 4)
 
 
 # All of it from a terminal.

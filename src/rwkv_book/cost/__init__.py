@@ -24,7 +24,7 @@ accelerators. The files:
     rwkv7        the same of RWKV-7
     transformer  the same of a GPT
     training     FLOPs of a training run, and hours
-    memory       bytes of a state, and of a cache that grows
+    state_bytes  bytes of a state, and of a cache that grows
     hardware     accelerators, and what their hours cost
     generation   seconds and dollars for the next token
 """
@@ -37,14 +37,6 @@ from rwkv_book.cost.generation import (
     rwkv_step,
 )
 from rwkv_book.cost.hardware import ACCELERATORS, Accelerator, dollars
-from rwkv_book.cost.memory import (
-    break_even_tokens,
-    kv_cache_bytes,
-    lstm_state_bytes,
-    rwkv_state_bytes,
-    table_break_even_tokens,
-    table_state_bytes,
-)
 from rwkv_book.cost.rwkv4 import (
     embedding_parameters,
     rwkv_forward_flops_per_token,
@@ -77,6 +69,14 @@ from rwkv_book.cost.shapes import (
     Shape7,
     pile_shape,
     world_shape,
+)
+from rwkv_book.cost.state_bytes import (
+    break_even_tokens,
+    kv_cache_bytes,
+    lstm_state_bytes,
+    rwkv_state_bytes,
+    table_break_even_tokens,
+    table_state_bytes,
 )
 from rwkv_book.cost.training import (
     gpu_hours,

@@ -8,13 +8,17 @@ import math
 from typing import NamedTuple
 
 from rwkv_book.cost.hardware import dollars
-from rwkv_book.cost.memory import kv_cache_bytes, rwkv_state_bytes, table_state_bytes
 from rwkv_book.cost.rwkv4 import (
     embedding_parameters,
     rwkv_forward_flops_per_token,
     rwkv_parameters,
 )
 from rwkv_book.cost.rwkv7 import rwkv7_forward_flops_per_token, rwkv7_parameters
+from rwkv_book.cost.state_bytes import (
+    kv_cache_bytes,
+    rwkv_state_bytes,
+    table_state_bytes,
+)
 from rwkv_book.cost.transformer import gpt_forward_flops_per_token, gpt_parameters
 
 

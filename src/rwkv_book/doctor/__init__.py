@@ -1,6 +1,6 @@
 """Can this machine run the book? `python -m rwkv_book doctor` says what to do if not.
 
-    facts       asking the machine: `gather` gives Facts
+    machine     asking the machine: `gather` gives Facts
     diagnosis   what follows from them: `diagnose` turns Facts into Findings
     report      saying it: in lines, as a file for others, as a table of such files
 
@@ -10,7 +10,7 @@ installed: otherwise those who need the doctor most would get a traceback.
 """
 
 from rwkv_book.doctor.diagnosis import OLDEST_PYTHON, Finding, diagnose
-from rwkv_book.doctor.facts import Facts, gather
+from rwkv_book.doctor.machine import Facts, gather
 from rwkv_book.doctor.report import print_reports, say, write
 
 __all__ = [

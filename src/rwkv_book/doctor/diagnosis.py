@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from rwkv_book.doctor.facts import NATS, NEWEST_PYTHON, OLDEST_PYTHON, WRITES
+from rwkv_book.doctor.machine import NATS, NEWEST_PYTHON, OLDEST_PYTHON, WRITES
 
 NEEDED_MIB = 900  # a little more than the notebook that takes the most memory
 COMFORTABLE_MIB = 2000  # two notebooks, a browser and JupyterLab

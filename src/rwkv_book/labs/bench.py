@@ -56,6 +56,7 @@ NAMES = (
     "RWKV-7 twice",
 )
 WARM_UP, FINAL_SHARE, BETAS = 50, 0.05, (0.9, 0.99)
+SHIPPED = Path(files("rwkv_book") / "models" / "labs")
 
 
 def twice(form):
@@ -238,9 +239,8 @@ def shares(rows, task, name, when="accuracy"):
     return [[row[str(size)] for size in task.tested] for row in found]
 
 
-def file_of(name, task):
+def file_of(name, task, folder=SHIPPED):
     """Where the file of a contender that is shipped lies."""
-    folder = Path(files("rwkv_book") / "models" / "labs")
     return folder / f"{task.name}-{name.replace(' ', '-').lower()}.safetensors"
 
 

@@ -18,7 +18,6 @@ The third is here.
     recompute     activations that are computed again, in place of being kept
     losing        what a rank hears when another one dies or hangs
     processes     several processes of this machine, without torchrun
-    comparison    a step of several processes beside that of one
 """
 
 from rwkv_book.parallel.closed_forms import (
@@ -29,7 +28,6 @@ from rwkv_book.parallel.closed_forms import (
     sent_bytes,
     tokens_to_hide_sending,
 )
-from rwkv_book.parallel.comparison import WAYS, Comparison, compare_with_one_process
 from rwkv_book.parallel.losing import lose_a_rank
 from rwkv_book.parallel.memory import activation_bytes, zero_bytes
 from rwkv_book.parallel.messages import Messages
@@ -58,8 +56,6 @@ from rwkv_book.parallel.sequence import (
 __all__ = [
     "ALONE",
     "PATIENCE",
-    "WAYS",
-    "Comparison",
     "LostRank",
     "Messages",
     "Ranks",
@@ -69,7 +65,6 @@ __all__ = [
     "Send",
     "activation_bytes",
     "all_reduce_seconds",
-    "compare_with_one_process",
     "compute_seconds",
     "finish",
     "is_lost",

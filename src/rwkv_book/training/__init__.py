@@ -11,7 +11,7 @@ bytes and ends in the same weights as one that was not.
     batches     what a step reads
     schedule    the learning rate of a step, and the optimizer
     loop        a step, and step after step: behind all that is trained here
-    evaluation  the loss on works that were held out
+    held_out    the loss on works that were held out
     carry_out   a run in its folder: train, export
     keeping     when a checkpoint is written
     folder      the folder of a run, and run.json in it
@@ -20,12 +20,11 @@ bytes and ends in the same weights as one that was not.
     quick       a small GPT, trained while a chapter runs
     ablations   what each part of training is for: leave it out and compare
     tuning      another manner, by a first state, low ranks or all weights
-    remembering a letter is said, and asked for up to 200 tokens later
 """
 
 from rwkv_book.training.batches import join, windows
 from rwkv_book.training.carry_out import export, fast_wkv, train
-from rwkv_book.training.evaluation import held_out_loss
+from rwkv_book.training.held_out import held_out_loss
 from rwkv_book.training.loop import check_loss, fit, training_step
 from rwkv_book.training.quick import QUICK_GPT, quick_gpt
 from rwkv_book.training.run import VOCABULARY, Run

@@ -15,8 +15,8 @@ from rwkv_book.parallel import ALONE, is_lost
 from rwkv_book.rwkv4.wkv import wkv_chunked, wkv_recurrent
 from rwkv_book.text import END_OF_TEXT, corpora
 from rwkv_book.training.batches import join, windows
-from rwkv_book.training.evaluation import check_held_out, held_out_loss
 from rwkv_book.training.folder import begin
+from rwkv_book.training.held_out import check_held_out, held_out_loss
 from rwkv_book.training.keeping import Keeper
 from rwkv_book.training.loop import check_loss, fit
 from rwkv_book.training.resume import Progress

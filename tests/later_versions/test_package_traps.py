@@ -9,7 +9,7 @@ import pytest
 import torch
 from helpers.later import RANKS, open_package, package, random_later
 
-CHAPTER = Path(__file__).parents[1] / "book" / "12_a_matrix_for_a_state.ipynb"
+CHAPTER = Path(__file__).parents[2] / "book" / "12_a_matrix_for_a_state.ipynb"
 VERSIONS = ("5.2", "6", "7")
 every_version = pytest.mark.parametrize("version", VERSIONS)
 older_versions = pytest.mark.parametrize("version", VERSIONS[:2])

@@ -1,6 +1,7 @@
 """A step of several processes beside the same step of one.
 
-It is here, and not among the tests, because chapter 9 runs it before the reader's eyes.
+What `parallel` promises is measured here: `compare` runs both and says how far apart
+they end.
 """
 
 import copy
@@ -40,7 +41,7 @@ class Comparison(NamedTuple):
     payload_bytes: list
 
 
-def compare_with_one_process(way, config, batch, length, ranks=2, seed=0):
+def compare(way, config, batch, length, ranks=2, seed=0):
     """A step in one of three ways, data, shard or time, in double precision.
 
     On random weights and tokens, `batch` sequences of `length` tokens in all.
@@ -53,7 +54,7 @@ def compare_with_one_process(way, config, batch, length, ranks=2, seed=0):
 
 
 def compare_here(way, config, batch, length, seed):
-    """What one rank has to say about `compare_with_one_process`."""
+    """What one rank has to say about `compare`."""
     ranks = Ranks(dist.get_rank(), dist.get_world_size(), way == "shard")
     if way != "time":
         ranks.check(batch, length)

@@ -1,33 +1,22 @@
 """What is asked was said; a start sets the decay rates; the records fit the page."""
 
 import math
-import sys
 from dataclasses import replace
-from pathlib import Path
 from statistics import mean
 
+import ablations
+import decay_start
+import pieces
 import pytest
 import torch
+import weight_decay
 from helpers.kernels import needs_compiler
 
 from rwkv_book import results
-from rwkv_book.training import remembering
-from rwkv_book.training.remembering import ASK, LETTERS, SAY, STARTS, UNASKED
+from rwkv_book.labs import remembering
+from rwkv_book.labs.remembering import ASK, LETTERS, SAY, STARTS, UNASKED
 
-BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 TINY = replace(remembering.SMALL, steps=3, warm_up=1, batch=2, length=208, width=8)
-
-
-@pytest.fixture
-def benchmarks(monkeypatch, tmp_path):
-    """The scripts can be imported, and keep their pieces in a folder of the test."""
-    monkeypatch.syspath_prepend(BENCHMARKS)
-    import pieces
-
-    monkeypatch.setattr(pieces, "RUNS", tmp_path / "runs")
-    yield pieces
-    for name in ("pieces", "measure", "decay_start", "weight_decay", "ablations"):
-        sys.modules.pop(name, None)
 
 
 def test_every_answer_was_said_at_its_distance_and_nothing_since():
@@ -111,7 +100,7 @@ def test_reach_is_how_long_a_louder_key_stays_louder():
     assert found[0, 3].item() == pytest.approx((louder / rate).item(), rel=1e-4)
 
 
-def test_a_comparison_tunes_each_arm_and_goes_on_where_it_stopped(benchmarks):
+def test_a_comparison_tunes_each_arm_and_goes_on_where_it_stopped(tmp_path):
     made = []
 
     def make(job):
@@ -119,10 +108,8 @@ def test_a_comparison_tunes_each_arm_and_goes_on_where_it_stopped(benchmarks):
         return {"loss": abs(job["learning_rate"] - 0.02 * job["arm"])}
 
     def rows():
-        arms = [{"arm": 1}, {"arm": 2}]
-        return benchmarks.Pieces("test", {}, make).compare(
-            arms, (0.01, 0.02), 3, "loss"
-        )
+        kept = pieces.Pieces("test", {}, make, tmp_path)
+        return kept.compare([{"arm": 1}, {"arm": 2}], (0.01, 0.02), 3, "loss")
 
     found = rows()
     for arm in (1, 2):
@@ -145,37 +132,38 @@ def test_pieces_of_another_processor_are_kept_apart(benchmarks, monkeypatch):
 
 @needs_compiler
 @pytest.mark.parametrize(
-    ("script", "job", "loss"),
+    ("benchmark", "job"),
     [
-        ("ablations", {"without": ["clipping"], "through": 4}, "held_out_loss"),
-        ("weight_decay", {"weight_decay": 1.0}, "held_out_loss"),
+        (ablations, {"without": ["clipping"], "through": 4}),
+        (weight_decay, {"weight_decay": 1.0}),
     ],
+    ids=lambda given: getattr(given, "__name__", None),
 )
-def test_a_row_is_a_run_that_was_tried_on_text(benchmarks, script, job, loss):
-    benchmark = __import__(script)
+def test_a_row_is_a_run_that_was_tried_on_text(benchmark, job):
     run = replace(benchmark.RUN, steps=10, warm_up=1, batch=2, length=16, width=8)
     row = benchmark.row_for({**job, "learning_rate": 0.01, "seed": 1}, run)
-    assert 4.5 < row[loss] < 5.6
+    assert 4.5 < row["held_out_loss"] < 5.6
 
 
 @needs_compiler
 @pytest.mark.parametrize("task", ["recall", "text"])
-def test_a_start_is_tried_on_both_tasks(benchmarks, task):
-    benchmark = __import__("decay_start")
-    run = {"recall": benchmark.RECALL, "text": benchmark.TEXT}[task]
+def test_a_start_is_tried_on_both_tasks(task):
+    run = {"recall": decay_start.RECALL, "text": decay_start.TEXT}[task]
     run = replace(run, steps=3, warm_up=1, batch=1, width=8)
     job = {"task": task, "start": "all 10", "learning_rate": 1e-3, "seed": 1}
-    row = benchmark.MAKE[task](job, run)
+    row = decay_start.MAKE[task](job, run)
     assert row["loss"] == pytest.approx(
         math.log(10 if task == "recall" else 256), abs=0.4
     )
     assert 9 < row["longest_half_life"] < 11
 
 
-def test_a_search_goes_on_until_the_best_rate_is_inside(benchmarks):
-    made = benchmarks.Pieces(
-        "test", {}, lambda job: {"loss": abs(math.log(job["learning_rate"] / 0.06))}
-    )
+def test_a_search_goes_on_until_the_best_rate_is_inside(tmp_path):
+
+    def make(job):
+        return {"loss": abs(math.log(job["learning_rate"] / 0.06))}
+
+    made = pieces.Pieces("test", {}, make, tmp_path)
     rows = made.tune({"arm": 1}, (0.01, 0.02), "loss")
     assert [row["learning_rate"] for row in rows] == [0.01, 0.02, 0.04, 0.08, 0.16]
 

@@ -86,11 +86,10 @@ def bar(gain, said):
 def figure(names, later, log_ps, plant, scene):
     """A live figure of a name that is said, later: one of `names`, or a reader's own.
 
-    log_ps  [(N,N)], a matrix for each of the times `later` (bytes), as `labs.recall`
-            finds them: ln p of name j in the text of name i
-    plant   name, time -> names, log_p (N,N): the same for any other name
-    scene   what a page without a kernel does that with: `recall.scene`, the model's
-            file, and how many bytes it has
+    `log_ps` [(N,N)] are a matrix for each of the times `later` (bytes), as
+    `labs.recall` finds them: ln p of name j in the text of name i. `plant(name, time)`
+    gives names and log_p (N,N) for any other name. A page without a kernel does that
+    with `scene`: all of `recall.scene`, the model's file, and how many bytes it has.
     """
     all_gains = [
         [[round(gain, 2) for gain in row] for row in gained(log_p)] for log_p in log_ps

@@ -29,14 +29,13 @@ export function planted({ name, time }, data, later) {
     const reason = error.message || data.words.unknown;
     later.show(offer(filled(data.words.failed, { reason }), data));
   });
-  return reader ? reading(own, time, data) : waiting(data.words.loading);
+  return reader ? reading(own, data) : waiting(data.words.loading);
 }
 
 const offer = (said, { button }) =>
   `<p>${escape(said)}</p><p><button type="button">${escape(button)}</button></p>`;
 
-const reading = (name, time, { words, later }) =>
-  waiting(filled(words.reading, { name, later: later[time] }));
+const reading = (name, { words }) => waiting(filled(words.reading, { name }));
 
 const waiting = (said) =>
   `<p>${escape(said)}</p><p><progress aria-label="${escape(said)}"></progress></p>`;
@@ -44,7 +43,7 @@ const waiting = (said) =>
 async function answer(names, time, data, later) {
   if (!reader) {
     reader = await (loading ??= load(data.file));
-    later.show(reading(names[0], time, data));
+    later.show(reading(names[0], data));
   }
   if (!later.isWanted()) return;
   const steps = stepsOf(names, time, data);

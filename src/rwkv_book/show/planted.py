@@ -18,10 +18,10 @@ WORDS = {
     "ask": "For this name the model itself has to read: it is fetched once, and then "
     "answers for any name.",
     "loading": "Loading the model …",
-    "reading": "The model reads eight texts, of {name} and of seven others, until "
-    "{later} bytes after the name …",
-    "failed": "The model could not be loaded ({reason}). Check the connection and "
-    "press the button again; the names of the first picture need no model.",
+    "reading": "The model reads eight texts, {name} in one of them and another name in "
+    "each of the seven others …",
+    "failed": "The model could not be loaded ({reason}). With a connection, press the "
+    "button again; the names of the first picture need no model.",
     "unknown": "no reason was given",
 }
 

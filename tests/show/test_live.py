@@ -16,7 +16,6 @@ from helpers.javascript import javascript
 from rwkv_book import rnn, show
 from rwkv_book.family import portraits, suffixes
 from rwkv_book.family.equation import table_recurrent
-from rwkv_book.labs import recall
 from rwkv_book.rwkv4 import minimal, wkv
 from rwkv_book.rwkv7 import minimal as rwkv7
 from rwkv_book.show import (
@@ -26,7 +25,6 @@ from rwkv_book.show import (
     facts,
     gating,
     live,
-    planted,
     switches,
 )
 
@@ -332,37 +330,6 @@ def test_a_word_s_own_gates_are_of_that_word_alone():
 def test_the_gates_open_nearly_where_the_verdict_alone_is_left():
     *_, cell, verdict, _ = gating.steps_of(**gating.FIGURE.at_start())[-1]
     assert 0.5 < verdict < 0.8 and cell - verdict < verdict / 2
-
-
-LOG_P = np.random.default_rng(3).normal(-20, 2, size=(2, 8, 8)).tolist()
-NAMES = ["<B>", "MALVORN", *"CDEFGH"]
-
-
-@pytest.mark.parametrize("time", [0, 1])
-@pytest.mark.parametrize("said", [0, 1, 7])
-def test_the_page_asks_for_planted_names_as_python_does(said, time):
-    figure = planted.figure(NAMES, [0, 1234], LOG_P)
-    values = {"said": said, "time": time}
-    (found,) = javascript("each => figures.planted(...each)", [[values, figure.data]])
-    assert found == figure.picture(**values).html()
-    assert "<B>" not in found and found.count(", said</th>") == 1
-
-
-def test_a_planted_name_gains_what_recall_says_it_does():
-    found = planted.gained(LOG_P[0])
-    gains = recall.Recall(0, torch.tensor(LOG_P[0])).gains
-    np.testing.assert_allclose(np.diag(found), gains, atol=1e-5)
-
-
-def test_a_name_that_nobody_said_is_compared_where_nobody_said_it():
-    """Text 0 makes all names likelier by 1 nat, and text 2 its own name by 5."""
-    log_p = [[-9.0] * 4, [-10.0] * 4, [-10.0, -10.0, -5.0, -10.0], [-10.0] * 4]
-    found = planted.gained(log_p)
-    assert found[0] == pytest.approx([1, 1, 1, 1])
-    assert found[2][2] == pytest.approx(5 - 1 / 3)
-    assert found[1][2] == pytest.approx(-0.5)
-    with pytest.raises(ValueError, match="three names"):
-        planted.gained([[1, 2], [3, 4]])
 
 
 # The frame around a figure.

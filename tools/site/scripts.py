@@ -49,9 +49,13 @@ def write_bundle(app, entry: Path):
     """Write the script of a module of the site's _static into the site being built.
 
     app    the Sphinx application
-    entry  the module, from _static; a site in another language has its own _static
+    entry  the module, from _static
     """
-    beside = Path(app.srcdir) / "book" / "_static"
-    static = beside if beside.exists() else BOOK / "_static"
     target = Path(app.outdir) / "_static" / entry.name
-    target.write_text(script(static / entry), encoding="utf-8")
+    target.write_text(script(static_of(app) / entry), encoding="utf-8")
+
+
+def static_of(app) -> Path:
+    """The modules of the site being built; one in another language has its own."""
+    beside = Path(app.srcdir) / "book" / "_static"
+    return beside if beside.exists() else BOOK / "_static"

@@ -7,6 +7,7 @@ import { initialState, step } from "../playground/rwkv.js";
 import { load } from "../playground/weights.js";
 import { atOnce } from "./at_once.js";
 import { weights } from "./beside.js";
+import { escape, filled } from "./words.js";
 
 const START = 0; // the token before every text
 
@@ -169,10 +170,4 @@ const name = (letter) => escape(NAMES[letter] ?? letter);
 function byte(token) {
   const letter = String.fromCharCode(token);
   return NAMES[letter] ?? (token > 32 && token < 127 ? letter : `#${token}`);
-}
-const filled = (text, values) => text.replace(/\{(\w+)\}/g, (_, name) => values[name]);
-
-function escape(text) {
-  const named = { "&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;" };
-  return text.replace(/[&<>"]/g, (character) => named[character]);
 }

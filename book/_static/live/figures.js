@@ -4,6 +4,7 @@
 import { listening as weightsOf } from "../playground/listening.js";
 import { distribution } from "../playground/sample.js";
 import { answers } from "./cost.js";
+import { escape, filled, written } from "./words.js";
 
 // One of the pictures that were made beforehand: a script of the page holds them, for
 // each value of the first control, and within it of the second.
@@ -275,37 +276,6 @@ export function gates({ sentence, verdicts, write, keep, forget, chatter, output
   );
 }
 
-// What is left of a name that was said, beside names that were not: nats gained, as bars.
-export function planted({ said, time }, { names, later, gains, header, words, colours }) {
-  const found = gains[time][said];
-  const times = (gain) => `${Math.floor(10 * Math.exp(gain) + 0.5) / 10}`;
-  const others = names.map((_, n) => n).filter((n) => n !== said);
-  const best = others.reduce((top, n) => (found[n] > found[top] ? n : top));
-  const ends = { name: names[said], later: later[time], times: times(found[said]) };
-  Object.assign(ends, { best: names[best], most: times(found[best]) });
-  const bar = (gain, colour) => {
-    const wide = Math.min(50, 10 * Math.abs(gain));
-    const left = gain > 0 ? 50 : 50 - wide;
-    return (
-      `<td style="width: 40%">${written(gain)}<span style="display: block; ` +
-      `height: 0.4rem; margin-left: ${written(left)}%; width: ${written(wide)}%; ` +
-      `background: ${colour}"></span></td>`
-    );
-  };
-  const named = (name, n) => (n === said ? `${escape(name)}, said` : escape(name));
-  const rows = names.map(
-    (name, n) =>
-      `<tr><th scope="row">${named(name, n)}</th>` +
-      `${bar(found[n], colours[n === said ? 0 : 1])}<td>${times(found[n])}</td></tr>`,
-  );
-  return (
-    `<p><strong>${escape(filled(words, ends))}</strong></p>` +
-    '<table class="table" style="width: 100%"><thead><tr>' +
-    header.map((name) => `<th scope="col">${name}</th>`).join("") +
-    `</tr></thead><tbody>${rows.join("")}</tbody></table>`
-  );
-}
-
 // The letters of a text that were foretold by what followed its longest ending when that
 // was there before.
 export function endings({ text }, { nothing, words, most, tint }) {
@@ -410,12 +380,5 @@ function* characters(text) {
   }
 }
 
-const filled = (text, values) => text.replace(/\{(\w+)\}/g, (_, name) => values[name]);
-const written = (number) => `${Math.floor(100 * number + 0.5) / 100}`.replace("-", "−");
 const percent = (share) => `${Math.round(100 * share)}%`;
 const shown = (text) => escape(text.replaceAll("\n", "⏎")).replaceAll(" ", "&nbsp;<wbr>");
-
-function escape(text) {
-  const named = { "&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;" };
-  return text.replace(/[&<>"]/g, (character) => named[character]);
-}

@@ -1,6 +1,8 @@
 // A table that fills while a sentence is read: each letter asks for itself, and is then
 // written under the previous one. show/filling.py draws the same.
 
+import { escape, filled as filledIn, written } from "./words.js";
+
 export function filling({ sentence, read, keep }, data) {
   const letters = lettersOf(sentence, data);
   const count = Math.min(read, letters.length);
@@ -166,10 +168,3 @@ function answers(heard, { header, accent }) {
   );
 }
 
-const filledIn = (text, values) => text.replace(/\{(\w+)\}/g, (_, name) => values[name]);
-const written = (number) => `${Math.floor(100 * number + 0.5) / 100}`;
-
-function escape(text) {
-  const named = { "&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;" };
-  return text.replace(/[&<>"]/g, (character) => named[character]);
-}

@@ -6,6 +6,7 @@ import { faces } from "./faces.js";
 import * as figures from "./figures.js";
 import { filling } from "./filling.js";
 import { mount } from "./mount.js";
+import { planted } from "./planted.js";
 
 document.querySelectorAll("[data-live]").forEach((root, number) =>
-  mount(root, number, { ...figures, faces, filling }));
+  mount(root, number, { ...figures, faces, filling, planted }));

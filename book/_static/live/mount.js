@@ -1,5 +1,6 @@
 // Put controls into `root`, and below them what a figure says about their values: at once,
-// and where it has to fetch or to compute for long, some time later.
+// and where it has to fetch or to compute for long, some time later. What it says may hold
+// a button, which asks it again, and a bar of progress.
 
 import { teller } from "./told.js";
 
@@ -16,7 +17,7 @@ export function mount(root, number, figures) {
   const chosen = [];
   const tell = teller(output, said);
   let turn = 0;
-  const show = (moved) => {
+  const show = (moved, pressed = false) => {
     const now = ++turn;
     const isWanted = () => now === turn;
     const put = (html) => {
@@ -24,8 +25,12 @@ export function mount(root, number, figures) {
       output.innerHTML = html;
       tell(moved);
     };
+    const progress = (value, max) => {
+      const bar = isWanted() && output.querySelector("progress");
+      if (bar) Object.assign(bar, { value, max });
+    };
     try {
-      put(figures[figure](values, data, { show: put, isWanted }));
+      put(figures[figure](values, data, { show: put, isWanted, progress, pressed }));
     } catch (error) {
       output.replaceChildren(failed(error));
       tell(moved);
@@ -45,6 +50,12 @@ export function mount(root, number, figures) {
       show(`${control.label}: ${setting(target)}`);
     });
     choose();
+  });
+  output.addEventListener("click", ({ target }) => {
+    if (!target.closest("button")) return;
+    show("", true); // the button goes, and the focus stays where it was
+    output.tabIndex = -1;
+    output.focus();
   });
   show();
 }

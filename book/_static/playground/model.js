@@ -1,11 +1,9 @@
 // The page's side of worker.js: questions go out, answers come back in the same order.
 
-import { startWorker } from "./beside.js";
-
 export class Model {
-  constructor(onProgress) {
+  constructor(worker, onProgress) {
     this.questions = [];
-    this.worker = startWorker();
+    this.worker = worker;
     this.worker.onmessage = ({ data }) => {
       if (data.received) return onProgress(data.received, data.total);
       const { resolve, reject } = this.questions.shift();

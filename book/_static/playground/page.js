@@ -1,7 +1,7 @@
 // The playground: buttons, and what they do to a text. All that can change is in
 // `here`; `draw` shows it, and nothing else but `say` writes on the page.
 
-import { MODELS, weights as addressOf } from "./beside.js";
+import { MODELS, startWorker, weights as addressOf } from "./beside.js";
 import { drawBars } from "./draw.js";
 import { FIRST } from "./first.js";
 import { keep, kept, packed } from "./kept.js";
@@ -85,7 +85,7 @@ function progress(done, of) {
 
 // A model in a worker of its own; or null, and the page says what to do `instead`.
 async function fetched({ name, file }, instead) {
-  const model = new Model((received, total) => {
+  const model = new Model(startWorker(), (received, total) => {
     const of = total ? ` of ${(total / 1e6).toFixed(1)}` : "";
     say(`Fetching ${name}: ${(received / 1e6).toFixed(1)}${of} MB`);
     if (total) progress(received, total);

@@ -106,6 +106,16 @@ def names_with(name):
     return [name, *others[:7]]
 
 
+def scene():
+    """All that `plant` tells and asks, for a page that does the same: its {name}."""
+    return {
+        "pool": POOL,
+        "told": introduction("{name}"),  # and {Name}
+        "asked": question(""),
+        "between": SPEECHES,
+    }
+
+
 def scenes_of(text, count, marks=(180, 480, 1030)):
     """`count` scenes for `between`, evenly spread over a text of bytes.
 

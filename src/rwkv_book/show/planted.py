@@ -9,10 +9,21 @@ from rwkv_book.show.palette import ACCENT, PALETTE
 from rwkv_book.show.pictures import Table
 
 HEADER = ["asked for", "nats gained", "times as likely"]
-WORDS = (
-    "{name}, said {later} bytes ago, is {times} times as likely as where another name "
-    "was said. Of the seven that nobody said here, the best off is {best}, at {most}."
-)
+WORDS = {
+    "found": "{name}, said {later} bytes ago, is {times} times as likely as where "
+    "another name was said. Of the seven that nobody said here, the best off is "
+    "{best}, at {most}.",
+    "nothing": "Type a name of 2 to 12 letters, A to Z.",
+    "wrong": "“{name}” is no name here: type 2 to 12 letters, A to Z.",
+    "ask": "For this name the model itself has to read: it is fetched once, and then "
+    "answers for any name.",
+    "loading": "Loading the model …",
+    "reading": "The model reads eight texts, {name} in one of them and another name in "
+    "each of the seven others …",
+    "failed": "The model could not be loaded ({reason}). With a connection, press the "
+    "button again; the names of the first picture need no model.",
+    "unknown": "no reason was given",
+}
 
 
 def gained(log_p):
@@ -40,7 +51,7 @@ class Planted(Table):
     def __init__(self, names, later, gains, said):
         others = [n for n in range(len(names)) if n != said]
         best = max(others, key=lambda n: gains[n])
-        words = WORDS.format(
+        words = WORDS["found"].format(
             name=names[said],
             later=later,
             times=times(gains[said]),
@@ -72,34 +83,50 @@ def bar(gain, said):
     )
 
 
-def figure(names, later, log_ps):
-    """A live figure of names, and of a matrix for each of the times `later` (bytes).
+def figure(names, later, log_ps, plant, scene):
+    """A live figure of a name that is said, later: one of `names`, or a reader's own.
 
-    `log_ps` [(N,N)], as `labs.recall` finds them: ln p of name j in the text of name i.
+    `log_ps` [(N,N)] are a matrix for each of the times `later` (bytes), as
+    `labs.recall` finds them: ln p of name j in the text of name i. `plant(name, time)`
+    gives names and log_p (N,N) for any other name. A page without a kernel does that
+    with `scene`: all of `recall.scene`, the model's file, and how many bytes it has.
     """
-    gains = [
+    all_gains = [
         [[round(gain, 2) for gain in row] for row in gained(log_p)] for log_p in log_ps
     ]
+    passed = [f"{tokens:,}" for tokens in later]
+    times = [(tokens, n) for n, tokens in enumerate(passed)]
 
-    def picture(said, time):
-        return Planted(names, f"{later[time]:,}", gains[time][said], said)
+    def picture(name, time):
+        own = name.strip().upper()
+        if own in names:
+            said = names.index(own)
+            return Planted(names, passed[time], all_gains[time][said], said)
+        if not own:
+            return Table(WORDS["nothing"], HEADER, [])
+        try:
+            others, log_p = plant(own, time)
+        except ValueError:
+            return Table(WORDS["wrong"].format(name=name), HEADER, [])
+        gains = [round(gain, 2) for gain in gained(log_p)[0]]
+        return Planted(others, passed[time], gains, 0)
 
-    said = [(name, n) for n, name in enumerate(names)]
-    times = [(f"{tokens:,}", n) for n, tokens in enumerate(later)]
     return live.Figure(
         "planted",
         "A name that was said, and what is left of it later",
         [
-            live.menu("said", "Name that is said", said, 0),
+            live.text("name", "Name that is said: type your own", names[0], longest=40),
             live.slider("time", "Bytes later", times, 0),
         ],
         picture,
         {
             "names": list(names),
-            "later": [f"{n:,}" for n in later],
-            "gains": gains,
+            "later": passed,
+            "gains": all_gains,
             "header": HEADER,
             "words": WORDS,
             "colours": [ACCENT, PALETTE["other"]],
+            "button": f"Load the model ({scene['bytes'] / 1e6:.1f} MB)",
+            **scene,
         },
     )

@@ -60,14 +60,14 @@ def lstm_cell(title, alt, numbers=None):
     for x, name in gates.items():
         arrow(axes, (x, 0.9), (x, 1.6))
         kind = says[name] or ("\ntanh" if name == "candidate" else "\nσ")
-        width = 1.95 if name == "candidate" else 1.75
+        width = 2.1 if name == "candidate" else 1.75
         box(axes, x, 2.15, name + kind, INK, width)
     arrow(axes, (2.1, 2.7), (2.1, 4.7))
     arrow(axes, (4.1, 2.7), (5.0, 3.5))
     arrow(axes, (6.2, 2.7), (5.4, 3.5))
     arrow(axes, (5.2, 4.0), (5.2, 4.7))
     arrow(axes, (8.3, 5.0), (8.3, 4.5))
-    box(axes, 8.3, 4.2, "tanh", INK, width=1.0, height=0.55)
+    box(axes, 8.3, 4.2, "tanh", INK, width=1.15, height=0.55)
     arrow(axes, (8.3, 3.9), (8.3, 3.6))
     arrow(axes, (8.3, 2.7), (8.3, 3.05))
     arrow(axes, (8.6, 3.32), (9.5, 3.32))
@@ -109,7 +109,7 @@ def lstm_chain(steps, title, alt):
         gates = "forget", "input", "candidate", "output"
         lines = [f"{name[0]} {says[name].strip()}" for name in gates[:2]]
         lines += [f"g {says['candidate'].strip()}", f"o {says['output'].strip()}"]
-        box(axes, x, 3.5, "\n".join(lines), INK, width=1.7, height=3.6)
+        box(axes, x, 3.5, "\n".join(lines), INK, width=1.8, height=3.6)
         axes.text(x, 0.3, numbers["token"], ha="center", va="center", style="italic")
         arrow(axes, (x, 0.7), (x, 1.65))
         for y, name, ink in ((4.6, "cell", colour), (2.4, "hidden", INK)):
@@ -125,7 +125,7 @@ def lstm_chain(steps, title, alt):
 
 def canvas(title, alt, across, up, height):
     """A figure without axes, `across` units wide and `up` high, `height` in inches."""
-    figure = Figure(title, alt, height=height, width=4.4)  # large on a phone too
+    figure = Figure(title, alt, height=height, width=4.1)  # fits a phone
     figure.axes.set(xlim=(0, across), ylim=(-0.2, up))
     figure.axes.axis("off")
     return figure

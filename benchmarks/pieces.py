@@ -21,8 +21,8 @@ class Pieces:
     no row of another machine gets among them; to begin again, delete it.
     """
 
-    def __init__(self, question, settings, make, folder=RUNS):
-        where = {"device": measure.device_name("cpu")}
+    def __init__(self, question, settings, make, folder=RUNS, processor=None):
+        where = {"device": processor or measure.device_name("cpu")}
         told = json.dumps({**settings, **where}, sort_keys=True).encode()
         digest = hashlib.sha256(told).hexdigest()[:12]
         self.path = folder / f"{question}-{digest}.jsonl"

@@ -120,11 +120,13 @@ def test_a_comparison_tunes_each_arm_and_goes_on_where_it_stopped(tmp_path):
     assert rows() == found and len(made) == count
 
 
-def test_pieces_of_another_processor_are_kept_apart(benchmarks, monkeypatch):
+def test_pieces_of_another_processor_are_kept_apart(tmp_path):
     def first_of(processor):
-        monkeypatch.setattr(benchmarks.measure, "device_name", lambda _: processor)
-        made = benchmarks.Pieces("test", {}, lambda job: {"made on": processor})
-        return made.row({"seed": 0})["made on"]
+        def make(job):
+            return {"made on": processor}
+
+        kept = pieces.Pieces("test", {}, make, tmp_path, processor)
+        return kept.row({"seed": 0})["made on"]
 
     found = [first_of(processor) for processor in ("one", "other", "one")]
     assert found == ["one", "other", "one"]

@@ -115,6 +115,26 @@ def test_a_function_that_takes_long_is_called_once(shell, monkeypatch):
     after(shell, FUNCTION, "total = None", figures=0)
 
 
+def test_a_figure_on_which_something_is_drawn_later_is_no_fault(shell):
+    """By the cell that asked for it, and by a function that is called again."""
+    begun = "def begun():\n    return show.Figure('Some', 'of three')"
+    dotted = "def dotted(figure):\n    figure.axes.plot([1], 'o')\n    return figure"
+    drawn = "figure = begun()\nfigure.axes.plot([1, 2])\ndotted(figure)"
+    after(shell, FIGURE, begun, dotted, drawn)
+
+
+def test_what_a_function_was_given_may_be_used_up(shell):
+    slope = "def slope(y):\n    return torch.autograd.grad(y, x)"
+    call = "slope(x * x)"
+    after(
+        shell,
+        "import torch; x = torch.ones(1).requires_grad_()",
+        slope,
+        call,
+        figures=0,
+    )
+
+
 @pytest.mark.parametrize("broken", [False, True])
 def test_nbval_asks_at_the_end_of_a_notebook(tmp_path, broken):
     cells = [FUNCTION, "total = None" if broken else "total = 2"]

@@ -15,13 +15,14 @@ import traceback
 from typing import NamedTuple
 
 from IPython.utils.capture import capture_output
-from ipywidgets import HTML, Text, VBox
+from ipywidgets import HTML, IntSlider, Text, VBox
 from ipywidgets.widgets.widget import _instances as WIDGETS
 
 from rwkv_book.show.pictures import Picture
 
 SHORT = 0.3  # seconds of a core: a function that takes longer isn't called again
 TEXTS = "", "It is 3 < 4, and so on & é"
+SPENT = "backward through the graph a second time"  # what it was given is used up
 RECORDED = "_called_afterwards"
 
 
@@ -32,7 +33,7 @@ class Call(NamedTuple):
     given: tuple
     named: dict
     seconds: float  # of this process, on all cores
-    result: object
+    drawn: str | None  # a picture that it returned and wasn't given
 
 
 class Recorder(ast.NodeTransformer):
@@ -60,7 +61,10 @@ def begin(shell):
             start = time.process_time()
             result = function(*given, **named)
             seconds = time.process_time() - start
-            calls[name] = Call(function, given, named, seconds, result)
+            passed = any(result is each for each in (*given, *named.values()))
+            new = isinstance(result, Picture) and not passed
+            drawn = result.html() if new else None
+            calls[name] = Call(function, given, named, seconds, drawn)
             return result
 
         return first
@@ -81,7 +85,9 @@ def end(shell, figures):
     wrong = [] if len(boxes) == figures else [f"{len(boxes)} of {figures} figures move"]
     with capture_output():
         wrong += [said for box in boxes for said in moved(box)]
-        wrong += [said for name in calls if (said := again(name, calls[name]))]
+        # What draws comes first: a function called again may change what it draws.
+        in_turn = sorted(calls, key=lambda name: calls[name].drawn is None)
+        wrong += [said for name in in_turn if (said := again(name, calls[name]))]
     assert not wrong, "At the notebook's end:\n" + "\n".join(wrong)
 
 
@@ -95,17 +101,31 @@ def moved(box):
     """What goes wrong when each control is set to its ends, and back to its start."""
     *controls, shown = box.children
     drawn = shown.value
-    for control in controls:
-        trait = "value" if isinstance(control, Text) else "index"
-        ends = TEXTS if trait == "value" else (0, len(control.options) - 1)
-        start = getattr(control, trait)
-        for place in (*ends, start):
-            setattr(control, trait, place)
+    starts = {control: getattr(control, trait(control)) for control in controls}
+    for control, start in starts.items():
+        for place in (*ends(control), start):
+            setattr(control, trait(control), place)
             if "This can't be drawn." in shown.value:
                 said = html.unescape(re.sub("<[^>]*>", "", shown.value))
                 yield f"{control.description} set to {place!r}: {said}"
+    for control, start in starts.items():  # one may have moved another
+        setattr(control, trait(control), start)
     if shown.value != drawn:
         yield f"{controls[0].description} back at its start: another picture"
+
+
+def trait(control):
+    """Which of its traits says where a control stands."""
+    return "index" if hasattr(control, "options") else "value"
+
+
+def ends(control):
+    """The first place of a control and the last, or texts of several kinds."""
+    if isinstance(control, Text):
+        return TEXTS
+    if isinstance(control, IntSlider):
+        return control.min, control.max
+    return 0, len(control.options) - 1
 
 
 def again(name, call):
@@ -114,8 +134,10 @@ def again(name, call):
         return ""
     try:
         result = call.function(*call.given, **call.named)
-    except Exception:
+    except Exception as error:
+        if SPENT in str(error):
+            return ""
         return f"{name} can't be called again: {traceback.format_exc(limit=-1)}"
-    if isinstance(result, Picture) and result.html() != call.result.html():
+    if call.drawn and result.html() != call.drawn:
         return f"{name} draws another picture than the first time"
     return ""

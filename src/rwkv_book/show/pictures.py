@@ -7,6 +7,7 @@ right on a white page, on a dark one and in grey print.
 import hashlib
 import html
 import io
+import pickle
 import re
 import textwrap
 
@@ -79,9 +80,13 @@ class Figure(Picture):
             axes.set_ylabel(y)
 
     def html(self):
-        """An SVG element, the same bytes for the same numbers."""
+        """An SVG element, the same bytes for the same numbers.
+
+        It is a copy that is drawn: each drawing moves the layout of a figure a little.
+        """
         with matplotlib.rc_context(STYLE), io.StringIO() as file:
-            self.canvas.savefig(file, format="svg", metadata={"Date": None})
+            copy = pickle.loads(pickle.dumps(self.canvas))
+            copy.savefig(file, format="svg", metadata={"Date": None})
             return tidy(file.getvalue(), self.alt)
 
 

@@ -170,7 +170,7 @@ def test_a_search_goes_on_until_the_best_rate_is_inside(tmp_path):
     assert [row["learning_rate"] for row in rows] == [0.01, 0.02, 0.04, 0.08, 0.16]
 
 
-@pytest.mark.parametrize(("task", "seeds"), [("recall", 5), ("text", 4)])
+@pytest.mark.parametrize(("task", "seeds"), [("recall", 6), ("text", 5)])
 def test_every_start_of_the_record_was_tuned_and_has_its_seeds(task, seeds):
     record = results.of("decay-start")[-1]
     starts = {}
@@ -201,14 +201,18 @@ def test_the_record_says_of_recall_what_the_page_says():
     }
     best = {start: [r for r in rows if r["seed"]] for start, rows in best.items()}
     worst = {start: min(min(r["right"]) for r in best[start]) for start in STARTS}
-    assert worst["of all kinds"] > 0.9 < worst["by chance"]
-    assert worst["all 10"] > 0.95
+    assert {len(found) for found in best.values()} == {5}
+    assert 0.9 < worst["by chance"] < worst["of all kinds"] < 0.92
+    for start in ("of all kinds", "by chance"):
+        assert 1 <= sum(row["right"][3] < 0.95 for row in best[start]) <= 2
+    assert worst["all 10"] > 0.98
     assert all(row["right"][0] < row["right"][3] for row in best["all 100"])
-    well = [row for row in best["all 1"] if min(row["right"]) > 0.9]
-    assert len(well) == 2
-    assert max(row["longest_half_life"] for row in best["all 1"]) < 3
-    assert {row["reach"] for row in well} == {216, 237}
-    assert min(row["reach"] for row in best["all 1"]) == 51
+    well = [row for row in best["all 1"] if min(row["right"]) > 0.95]
+    (badly,) = (row for row in best["all 1"] if row not in well)
+    assert badly["right"][:3] == [1, 1, 1] and badly["right"][3] < 0.5
+    assert badly["reach"] == 152
+    assert sorted(row["reach"] for row in well) == [181, 209, 219, 221]
+    assert max(row["longest_half_life"] for row in best["all 1"]) <= 2.5
 
 
 def test_the_record_says_of_text_what_the_page_says():

@@ -3,6 +3,7 @@
     passages       stretches of text, evenly spread, each with what stands before it
     nats_after     those bytes, read on from a state
     nats_in_window the same after windows of different lengths
+    nearest        attention that sees no more than a window, for a transformer
     paired         a mean over stretches, with its interval
 
 A difference between two readings is taken on each stretch, and only then is a mean
@@ -14,6 +15,9 @@ import numpy as np
 import torch
 from scipy.special import stdtrit
 from torch.nn.functional import cross_entropy
+
+from rwkv_book.attention import scores, visible
+from rwkv_book.labs.evaluation import CONTEXT
 
 
 def passages(works, before, judged, count):
@@ -61,6 +65,14 @@ def nats_in_window(network, tokens, windows, judged, batch=4):
         for window in windows
         if window <= most
     }
+
+
+def nearest(query, key, value, causal, count=CONTEXT):
+    """Attention in which each token sees only the newest `count`, itself included."""
+    queries, keys = query.shape[2], key.shape[2]
+    seen = visible(queries, keys)
+    hidden = ~seen | seen.tril(keys - queries - count)
+    return scores(query, key).masked_fill(hidden, -torch.inf).softmax(-1) @ value
 
 
 def paired(difference):

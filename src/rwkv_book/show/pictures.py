@@ -7,9 +7,9 @@ right on a white page, on a dark one and in grey print.
 import hashlib
 import html
 import io
-import pickle
 import re
 import textwrap
+from copy import deepcopy
 
 import matplotlib
 from matplotlib.figure import Figure as Canvas
@@ -85,7 +85,7 @@ class Figure(Picture):
         It is a copy that is drawn: each drawing moves the layout of a figure a little.
         """
         with matplotlib.rc_context(STYLE), io.StringIO() as file:
-            copy = pickle.loads(pickle.dumps(self.canvas))
+            copy = deepcopy(self.canvas)
             copy.savefig(file, format="svg", metadata={"Date": None})
             return tidy(file.getvalue(), self.alt)
 

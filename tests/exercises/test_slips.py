@@ -50,7 +50,7 @@ SENTENCES = {
     "08.3": "Paired by their places",
     "08.4": "a factor below 1",
     "09.3": "the mean of the pieces' means",
-    "10.3": "stands in 4 places",
+    "10.3": "stands in 5 places",
     "10.4": "they are on no scale",
     "10.5": "A tile has 1, 2, 3",
     "10.6": "hears the last one of the first",

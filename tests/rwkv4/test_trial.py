@@ -83,7 +83,7 @@ def test_an_attempt_gives_what_the_operator_gives():
     ("old", "new", "sentence"),
     [
         ("now.den), at", "now.nonsense), at", "has no member named"),
-        ("real share = ", "*(volatile int*)0 = 1; real share = ", "was stopped"),
+        ("  real share = over(grad", "*(volatile int*)0 = 1; real share = over(grad", "was stopped"),
         (TILE, "constexpr int TILE = 4 * 4;", "must have one line `constexpr int TI"),
     ],
 )  # fmt: skip

@@ -22,6 +22,7 @@ ELSEWHERE = {  # {file that writes by itself: to where}
     "tools/site/sphinx_cards.py": "the built site",
     "tools/site/sphinx_languages.py": "the built site",
     "tools/site/sphinx_light.py": "the built site",
+    "tools/site/sphinx_live.py": "the built site",
     "tools/site/sphinx_machines.py": "the built site",
     "tools/site/sphinx_models.py": "the built site",
     "tools/site/sphinx_moved.py": "the built site",

@@ -14,6 +14,7 @@ from rwkv_book.rwkv4.kernels import SOURCE
 from rwkv_book.rwkv4.wkv import wkv_attention
 
 TILE = "constexpr int TILE = 16;"
+SHARE = "real share = over(grad"
 
 
 @pytest.mark.parametrize(
@@ -83,7 +84,7 @@ def test_an_attempt_gives_what_the_operator_gives():
     ("old", "new", "sentence"),
     [
         ("now.den), at", "now.nonsense), at", "has no member named"),
-        ("  real share = over(grad", "*(volatile int*)0 = 1; real share = over(grad", "was stopped"),
+        (SHARE, "*(volatile int*)0 = 1; " + SHARE, "was stopped"),
         (TILE, "constexpr int TILE = 4 * 4;", "must have one line `constexpr int TI"),
     ],
 )  # fmt: skip

@@ -19,14 +19,32 @@ from rwkv_book.exercises.answers import (
 from rwkv_book.rnn import Classifier, Config, LstmState, from_torch, lstm_step
 
 
-def elman_by_hand(words, weight=0.5):
+def elman_by_hand(words, step=lambda word, state: math.tanh(word + state / 2)):
     state = 0.0
     for word in words:
-        state = math.tanh(word + weight * state)
+        state = step(word, state)
     return state
 
 
 TWICE, SEEN = elman_by_hand([1, 1, -1]), elman_by_hand([1, 1])
+OTHER_STEPS = [
+    (
+        lambda word, state: math.tanh(word + state),
+        "The old state enters with a weight of a half.",
+    ),
+    (
+        lambda word, state: math.tanh(word) + state / 2,
+        "Half of the old state goes into the tangent, not beside it.",
+    ),
+    (
+        lambda word, state: math.tanh(word - state / 2),
+        "Half of the old state is added to the word, not subtracted from it.",
+    ),
+    (
+        lambda word, state: math.tan(word + state / 2),
+        "That is the tangent of an angle; the hyperbolic one is `math.tanh`.",
+    ),
+]
 
 pose(
     "01.1",
@@ -45,8 +63,7 @@ pose(
             around(-1 + 0.5 + 0.25, absolute=0.005): "The hyperbolic tangent is "
             "missing in every step.",
             1.0: "A sum of the words forgets their order; the state does not.",
-            elman_by_hand([1, 1, -1], 1): "The old state enters with a weight of a "
-            "half.",
+            **{elman_by_hand([1, 1, -1], step): said for step, said in OTHER_STEPS},
         },
         hint="Three times: tanh of the word plus half the state.",
         praise=f"{TWICE:.3f}: two good words soften the last one, and it still wins.",
@@ -72,6 +89,10 @@ pose(
             math.log(EVEN / (1 - EVEN)): "That gate takes half a hundredth each time. "
             "But what is left is multiplied, not subtracted: gate to the power of 100.",
             around(BIAS, absolute=0.1): "Nearly: give two decimals.",
+            BIAS / math.log(10): "That is a logarithm to base 10: the sigmoid "
+            "is made of e, so take the natural one.",
+            around(GATE / (1 - GATE), absolute=0.5): "That is gate / (1 − gate): its "
+            "natural logarithm is the bias.",
         },
         hint="The gate to the power of 100 is a half; then invert the sigmoid.",
         praise=f"The gate is {GATE:.4f}, which is sigmoid({BIAS:.2f}).",
@@ -99,14 +120,16 @@ def variant(
     old=False,
     tied=False,
     asked="hidden",
-    biased=True,
+    without=None,
     mixed=False,
     gated=True,
     kept="cell",
+    flipped=False,
 ):
     """lstm_step; its options are the usual mistakes."""
-    if not biased:
-        params = params._replace(bias=torch.zeros_like(params.bias))
+    if without:
+        nothing = torch.zeros_like(getattr(params, without))
+        params = params._replace(**{without: nothing})
     parts = params.from_both(x, getattr(state, asked))
     if mixed:  # every fourth number is of one gate
         parts = parts.unflatten(-1, (-1, 4)).transpose(-1, -2).flatten(-2)
@@ -116,7 +139,7 @@ def variant(
     write, keep, show = input_gate, forget_gate, output_gate
     if gated:
         write, keep, show = write.sigmoid(), keep.sigmoid(), show.sigmoid()
-    kept = keep * getattr(state, kept)
+    kept = (1 - keep if flipped else keep) * getattr(state, kept)
     cell = kept + (1 - keep if tied else write) * candidate
     memory = state.cell if old else cell
     return show * (memory.tanh() if shown else memory), cell
@@ -128,7 +151,21 @@ SLIPS = [
         "The gates look at `cell`. They should look at what was shown: multiply the "
         "state's weights by `hidden`.",
     ),
-    ({"biased": False}, "The bias is missing from the sum that the gates are made of."),
+    (
+        {"without": "bias"},
+        "The bias is missing from the sum that the gates are made of.",
+    ),
+    (
+        {"without": "state_weight"},
+        "The gates look at the token only. They need what was shown as well: hidden "
+        "times the state's weights.",
+    ),
+    (
+        {"without": "input_weight"},
+        "The gates look at what was shown only. They need the token as well: x times "
+        "the input's weights.",
+    ),
+    ({"flipped": True}, "The forget gate says how much is kept: 1 keeps all of it."),
     (
         {"mixed": True},
         "You take every fourth number for a gate. The quarters lie one after another: "
@@ -148,11 +185,13 @@ SLIPS = [
 
 def same(one, other):
     pairs = zip(one, other, strict=True)
-    return all(torch.allclose(a, b, atol=1e-6) for a, b in pairs)
+    return all(torch.allclose(a, b, atol=1e-6, equal_nan=True) for a, b in pairs)
 
 
 def as_double(result):
     """A tensor in double precision of what may be one, or an array, or a list."""
+    if isinstance(result, list | tuple) and all(map(torch.is_tensor, result)):
+        result = torch.stack(list(result))
     return torch.as_tensor(result).detach().double()
 
 
@@ -233,6 +272,11 @@ def who_is_better(my_interval):
             1.96 * deviation: "Divide by √n: it is the mean that is uncertain.",
             1.96 * deviation / n: "That divides by n: uncertainty falls with √n only.",
             half / 1.96: "That is one standard error; 95 % are within 1.96 of them.",
+            half * 1.645 / 1.96: "With 1.645 it covers 90 %; for 95 % take 1.96.",
+            half * 2.576 / 1.96: "With 2.576 it covers 99 %; for 95 % take 1.96.",
+            1.96 * (first.std() + second.std()).item() / n**0.5: "That adds the widths "
+            "of two intervals, which is far too wide. Take the differences question by "
+            "question, and one interval.",
             1.96
             * deviation**2
             / n**0.5: "That has the variance: take its square root.",
@@ -310,6 +354,7 @@ def mean_of_the_states(my_mean):
     states = outputs.double()
     total = (states * real).sum(1)
     one_more = (torch.arange(5) <= lengths[:, None])[..., None].double()
+    one_less = (torch.arange(5) < lengths[:, None] - 1)[..., None].double()
     mistakes = [
         (states.mean(1), "That averages what is behind the end of a review as well."),
         (total, "That is the sum: divide it by the review's length."),
@@ -321,6 +366,19 @@ def mean_of_the_states(my_mean):
         (
             (states * one_more).sum(1) / (lengths[:, None] + 1),
             "One state too many: a review of length n ends at n − 1.",
+        ),
+        (
+            states.sum(1) / lengths[:, None],
+            "The sum counts what is behind the end of a review as well.",
+        ),
+        (
+            (states * one_less).sum(1) / (lengths[:, None] - 1),  # 0 / 0 for length 1
+            "One state too few: a review of length n has the states 0 to n − 1, and "
+            "the slice `[:n]` takes just these.",
+        ),
+        (
+            states[:, : lengths.max()].mean(1),
+            "You cut all reviews where the longest ends. Each has an end of its own.",
         ),
         (states[range(3), lengths - 1], "That is the last real state, not the mean."),
     ]

@@ -157,7 +157,10 @@ def test_what_a_function_gives_back_is_measured():
     assert isinstance(returned(Array(), (2, 3), "logits"), Array)
     for result, sentence in (
         (None, "returns nothing: return logits"),
-        (5, "logits of shape (3,), and returns int"),
+        (5, "logits of shape (3,), and returns int."),
+        ([], "logits of shape (3,), and returns list."),
+        ((5, 6), "logits of shape (3,), and returns tuple."),
+        ([Array(), Array()], "a list of 2: torch.stack makes one of them."),
         (Array(), "logits of shape (3,), and returns shape (2, 3)"),
     ):
         with pytest.raises(Wrong, match=re.escape(sentence)):

@@ -297,6 +297,22 @@ def leak_masked_late(query, key, value, causal):
     return scores(query, key).softmax(-1).tril(1) @ value
 
 
+def leak_backwards(query, key, value, causal):
+    products = scores(query, key)
+    hidden = torch.ones_like(products).tril(-2) > 0
+    return products.masked_fill(hidden, -torch.inf).softmax(-1) @ value
+
+
+def leak_masked_with_0(query, key, value, causal):
+    return scores(query, key).tril(1).softmax(-1) @ value
+
+
+def leak_over_those_who_ask(query, key, value, causal):
+    products = scores(query, key)
+    hidden = torch.ones_like(products).triu(2) > 0
+    return products.masked_fill(hidden, -torch.inf).softmax(-2) @ value
+
+
 def leak_and_itself(query, key, value, causal):
     seen = torch.ones_like(scores(query, key)).tril(1).triu() > 0
     return scores(query, key).masked_fill(~seen, -torch.inf).softmax(-1) @ value
@@ -445,6 +461,9 @@ ANSWERS = [
         (leak_and_itself, "The past is gone"),
         (leak_unscaled, "divided by sqrt(N)"),
         (leak_masked_late, "Masked after the softmax"),
+        (leak_backwards, "The mask is the wrong way round"),
+        (leak_masked_with_0, "has the weight e^0 = 1"),
+        (leak_over_those_who_ask, "runs over those who ask"),
         (lambda query, key, value, causal: value, "all before it and the next one"),
         (lambda query, key, value, causal: value[..., 0], "returns shape"),
         (lambda *_: None, "returns nothing"),

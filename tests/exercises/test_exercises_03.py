@@ -60,10 +60,32 @@ def linear(
         for q, k, v in zip(phi_query(query), phi_key(key), value, strict=True):
             outer = torch.outer(k, v) if order == "key first" else torch.outer(v, k)
             num, den = kept * num + outer, kept * den + k
-            out.append(q @ num / (q @ den if below == "q @ den" else den.sum()))
+            divisors = {"q @ den": q @ den, "den": den.sum(), "count": len(out) + 1}
+            out.append(q @ num / divisors[below])
         return torch.stack(out)
 
     return my_linear
+
+
+def by_channel(query, key, value):
+    key = features(key)
+    return (key * value).cumsum(0) / key.cumsum(0)
+
+
+def faster_and_faster(query, key, value, decay_rate):
+    query, key = features(query), features(key)
+    num, den, out = 0, 0, []
+    for t, (q, k, v) in enumerate(zip(query, key, value, strict=True)):
+        kept = math.exp(-decay_rate * t)
+        num, den = kept * num + torch.outer(k, v), kept * den + k
+        out.append(q @ num / (q @ den))
+    return torch.stack(out)
+
+
+def newest_times_the_rest(query, key, value, decay_rate):
+    """A leaky average in num: what fades and what comes add up to 1."""
+    new = 1 - math.exp(-decay_rate)
+    return loop()(query, key, new * value, decay_rate)
 
 
 def query_bare_above(query, key, value):
@@ -131,6 +153,7 @@ ANSWERS = [
         "03.1",
         (33, "Right."),
         (32, "4096 numbers"),
+        (32.5, "Tokens are whole"),
         (64, "num and den"),
         (65, "a key and a value"),
         (66, "a key and a value"),
@@ -167,6 +190,10 @@ ANSWERS = [
         (linear(phi_key=lambda x: x), "The key needs its features"),
         (linear(phi_query=lambda x: features(x / 2)), "divided by √N"),
         (linear(below="den"), "No query below the line"),
+        (linear(below="count"), "no count of tokens"),
+        (by_channel, "Each channel goes its own way"),
+        (loop(phi=lambda x: features(x) - 1), "the 1 is missing"),
+        (lambda *a: list(loop()(*a)), "a list of 12: torch.stack"),
         (query_bare_above, "takes φ twice"),
         (of_softmax, "softmax attention"),
         (loop(again=2), "not those of linear attention"),
@@ -182,6 +209,8 @@ ANSWERS = [
         (loop(keep_num=0, keep_den=0), "Nothing fades"),
         (loop(keep_num=-1, keep_den=-1), "The past grows"),
         (one_step_late, "before the newest"),
+        (faster_and_faster, "faster and faster"),
+        (newest_times_the_rest, "counts in full"),
         (of_pairs, "T×T matrix"),
         (linear(), "Right."),
         (linear(order="value first"), "wrong way round"),

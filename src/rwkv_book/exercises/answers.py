@@ -215,11 +215,21 @@ def letters_of(answer, letters):
 def returned(result, shape, what):
     """Wrong unless a function gave something of this shape back."""
     wrong_unless(result is not None, f"The function returns nothing: return {what}.")
+    parts = result if isinstance(result, list | tuple) else ()
+    wrong_unless(
+        not parts or not all(hasattr(part, "shape") for part in parts),
+        f"It should return {what} in one tensor, and returns a "
+        f"{type(result).__name__} of {len(parts)}: torch.stack makes one of them.",
+    )
     found = getattr(result, "shape", None)
     wrong_unless(
         found is not None and tuple(found) == tuple(shape),
         f"It should return {what} of shape {tuple(shape)}, and returns "
-        + (f"shape {tuple(found)}." if found is not None else type(result).__name__),
+        + (
+            f"shape {tuple(found)}."
+            if found is not None
+            else f"{type(result).__name__}."
+        ),
     )
     return result
 

@@ -464,6 +464,19 @@ def spring_a_leak(my_leak):
             "It leaks as it should, but products are divided by sqrt(N).",
         ),
         (
+            seeing(everyone.triu(-1)),
+            "The mask is the wrong way round: a token sees itself, the previous one "
+            "and all later ones.",
+        ),
+        (
+            (products * everyone.tril(1)).softmax(-1) @ value,
+            "A product of 0 has the weight e^0 = 1: mask with -inf.",
+        ),
+        (
+            products.masked_fill(~everyone.tril(1), -torch.inf).softmax(-2) @ value,
+            "The softmax runs over those who ask: each row should sum to 1.",
+        ),
+        (
             masked_late,
             "Masked after the softmax, the weights no longer sum to 1: mask before it.",
         ),

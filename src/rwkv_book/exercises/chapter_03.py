@@ -1,5 +1,7 @@
 """Exercises of chapter 3: what a state weighs and holds, what leaks, and two loops."""
 
+import math
+
 import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -20,6 +22,8 @@ pose(
     NumberQuestion(
         right=33,
         mistakes={
+            32.5: "There it holds as many. Tokens are whole: which is the first with "
+            "more?",
             32: "After 32 tokens the cache has 4096 numbers, and the state has 4160.",
             SIZE: "The state has num and den: N² + N numbers.",
             SIZE + 1: "A cache holds a key and a value for each token: 2·N numbers.",
@@ -103,12 +107,22 @@ def slips(query, key, value, seen):
     older = pairs(phi_q, phi_k, value, seen.tril(-1))
     everything = pairs(phi_q, phi_k, value, torch.ones(len(key), len(key)))
     all_keys = (seen @ phi_k).sum(-1, keepdim=True)
+    alone = pairs(*(phi - 1 for phi in (phi_q, phi_k)), value, seen)
     softmax = softmax_attention(query, key, value, causal=True)
     return [
         (num, "The weights do not sum to 1: divide by φ(query)·den."),
         (
             num / all_keys,
             "No query below the line: divide by φ(query)·den.",
+        ),
+        (
+            num / seen.sum(-1, keepdim=True),
+            "den is no count of tokens: it is the sum of φ(key), and meets φ(query).",
+        ),
+        (
+            seen @ (phi_k * value) / (seen @ phi_k),
+            "Each channel goes its own way: num is a matrix, a sum of outer(φ(key), "
+            "value), and φ(query) meets it.",
         ),
         (
             turned / den,
@@ -124,6 +138,7 @@ def slips(query, key, value, seen):
             plain_query[0] / den,
             "Above the line the query is bare, below it is φ(query): it takes φ twice.",
         ),
+        (alone[0] / alone[1], "φ(x) is elu(x) + 1, and the 1 is missing."),
         (plain[0] / plain[1], "The features are missing: φ(x) = elu(x) + 1."),
         (
             scaled[0] / scaled[1],
@@ -185,6 +200,8 @@ def a_past_that_fades(my_fading):
     num, den = pairs(*phi, fading)
     plain, grown = pairs(*phi, seen), pairs(*phi, seen * torch.exp(rate * age))
     late = pairs(*phi, seen * torch.exp(-rate * (age - 1).clamp(min=0)))
+    passed = t * (t + 1) / 2  # 1 + 2 + ... + t: the steps of a rate that grows with t
+    faster = pairs(*phi, seen * torch.exp(-rate * (passed[:, None] - passed)))
     twice = torch.tensor(rate).exp()  # as if the file's logarithm had come
     bare, times, rated = (
         pairs(*phi, seen * kept**age) for kept in (1 - rate, rate, torch.exp(-twice))
@@ -194,6 +211,15 @@ def a_past_that_fades(my_fading):
         (plain[0] / den, "Only den fades: a token must lose weight in num, too."),
         (plain[0] / plain[1], "Nothing fades: multiply the old sums by exp(-w)."),
         (grown[0] / grown[1], "The past grows: mind the decay's sign."),
+        (
+            faster[0] / faster[1],
+            "The past fades faster and faster: every step multiplies by the same "
+            "exp(-w), and the ages come by themselves.",
+        ),
+        (
+            (1 - math.exp(-rate)) * num / den,
+            "The newest token counts in full, in num as well: nothing multiplies it.",
+        ),
         (late[0] / late[1], "The token before the newest should weigh exp(-w)."),
         (bare[0] / bare[1], "One step multiplies by exp(-w), not by 1 - w."),
         (times[0] / times[1], "One step multiplies by exp(-w), not by w."),

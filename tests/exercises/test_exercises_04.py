@@ -114,6 +114,8 @@ ANSWERS = [
         (math.log(2) / 5, "logarithm of the decay rate"),
         (1 / RATE, "fade to 1/e"),
         (math.log(2) * RATE, "not exp(5)"),
+        (0.0067, "That is the decay rate"),
+        (0.9933, "what one step multiplies by"),
     ),
     *of(
         "04.3",
@@ -157,6 +159,7 @@ ANSWERS = [
         (lambda a, b, n, w: join()(a, b, 1, w), "not by `length`"),
         (unscaled, "It overflows"),
         (lambda a, b, n, w: join()(a, b, n - 1, w), "by length - 1 steps"),
+        (lambda a, b, n, w: join()(a, b, n + 1, w), "by length + 1 steps"),
         (
             lambda a, b, n, w: (a[0] + b[0], a[1] + b[1], join()(a, b, n, w)[2]),
             "rescale",
@@ -190,6 +193,8 @@ ANSWERS = [
         (-math.log(100) / 100, "minus the decay rate"),
         (math.log(math.log(2) / 100), "half-life of 100"),
         (15.05, "That is the half-life"),
+        (0.955, "what one step multiplies by"),
+        (-3.912, "a logarithm to base 10"),
         (-3.1, "two decimals"),
         (3, "solve for w"),
     ),

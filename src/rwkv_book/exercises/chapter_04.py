@@ -41,6 +41,11 @@ pose(
         mistakes={
             math.log(2) / 5: "-5 is the logarithm of the decay rate, not the rate.",
             1 / RATE: "That is the time to fade to 1/e: a half-life has a ln 2.",
+            around(
+                RATE, 0.02
+            ): "That is the decay rate: the half-life is ln 2 over it.",
+            around(math.exp(-RATE), 0.0005): "That is what one step multiplies by: how "
+            "many steps make it a half?",
             math.log(2) * RATE: "The rate is exp(-5), not exp(5), and ln 2 is over it.",
         },
         hint="The decay rate is exp(-5); the half-life is ln 2 over it.",
@@ -228,6 +233,11 @@ def two_halves_of_a_text(my_join):
                 "once for every token stored after it, which is `length` times.",
             ),
             (
+                merge((*first[:2], first[2] - (length + 1) * decay_rate), second),
+                "The first half has faded by length + 1 steps, and the second half has "
+                "only `length` tokens.",
+            ),
+            (
                 merge((*first[:2], first[2] - 2 * length * decay_rate), second),
                 "The first half has faded twice: subtract from its log_scale, or "
                 "multiply its sums, not both.",
@@ -315,6 +325,12 @@ pose(
             ): "That channel has a half-life of 100: it keeps one half, not 1 %.",
             around(math.log(2) / FADING, 0.01): "That is the half-life; what is stored "
             "is the logarithm of the decay rate.",
+            around(math.exp(-FADING), 0.005): "That is what one step multiplies by, "
+            "exp(-w); what is stored is the logarithm of w.",
+            math.log(
+                math.log10(100) / 100
+            ): "That w comes from a logarithm to base 10: "
+            "in exp(-100 w) = 0.01 it is the natural one.",
             around(STORED, absolute=0.06): "Nearly: give two decimals.",
         },
         hint="exp(-100 w) should be 0.01; solve for w, then take its log.",

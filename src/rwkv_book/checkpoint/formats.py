@@ -104,7 +104,7 @@ def read_pytorch(path):
     from torch.serialization import safe_globals
 
     problem = "truncated, not a PyTorch file, or more than tensors (no code was run)"
-    advice = "a checkpoint is tensors alone: get it again, from where you trust"
+    advice = "a checkpoint is tensors alone: get it again, from a source you trust"
     try:
         with warnings.catch_warnings(action="ignore"), safe_globals(HARMLESS):
             content = torch.load(path, map_location="cpu", weights_only=True)
@@ -113,7 +113,7 @@ def read_pytorch(path):
             raise
         found = re.search(r"nsupported (?:global: )?GLOBAL (\S+)", str(error))
         if found:
-            problem = f"wants to run {found[1]} when it is read, and was not let"
+            problem = f"wants to run {found[1]} when it is read, and is refused"
             advice += ", or save its weights alone, torch.save(model.state_dict(), ...)"
         raise CheckpointError(path, [f"{problem}; {advice}"]) from error
     if not isinstance(content, dict):

@@ -155,6 +155,8 @@ ANSWERS = [
         (20, "how much louder"),
         (math.exp(3) * 166, "it is the logarithm"),
         (239.5, "for a key of 1"),
+        (263, "no weight of 3"),
+        (1654, "a logarithm to base 10"),
         (100, "100 it is not"),
     ),
     *of(

@@ -170,6 +170,7 @@ ANSWERS = [
         (math.exp(LOSS), "the perplexity"),
         (math.log(256), "of the fourth byte alone"),
         (math.log(256) / 4, "let the first three off"),
+        (3.12, "came three times"),
         (math.exp(-LOSS), "a typical probability"),
         (0.125 / 256, "the probability of all four together"),
         (5.0, "5 isn't it"),

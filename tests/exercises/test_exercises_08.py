@@ -38,6 +38,12 @@ def unpaired(ours, theirs):
     return middle - 4.30 * error, middle + 4.30 * error
 
 
+def unpaired_with_all(ours, theirs):
+    one, other = ours.values(), theirs.values()
+    half = 3.18 * ((stdev(one) ** 2 + stdev(other) ** 2) / 4) ** 0.5
+    return mean(one) - mean(other) - half, mean(one) - mean(other) + half
+
+
 def middle_and_half(ours, theirs):
     low, high = right(ours, theirs)
     return (low + high) / 2, (high - low) / 2
@@ -77,7 +83,8 @@ ANSWERS = [
         (lambda ours, theirs: right(theirs, ours), "The sign is turned"),
         (middle_and_half, "half of the width"),
         (by_place, "Paired by their places"),
-        (unpaired, "Not paired"),
+        (unpaired, "Not paired: you took"),
+        (unpaired_with_all, "seeds that only one side has"),
         (with_(t=1.96), "1.96 is for many seeds"),
         (with_(t=3.18), "count the differences"),
         (with_(root=False), "that of one difference"),

@@ -64,8 +64,11 @@ pose(
             math.exp(KEY) * HALF_LIFE: "Weights fade by halves, so it is the logarithm "
             "of e³ that counts, not e³.",
             HALF_LIFE / math.log(2): "That is for a key of 1.",
-            HALF_LIFE * math.log2(KEY): "A key of 3 is no weight of 3: the weight is e³.",
-            KEY * HALF_LIFE / math.log10(2): "That w comes from a logarithm to base 10: "
+            HALF_LIFE
+            * math.log2(KEY): "A key of 3 is no weight of 3: the weight is e³.",
+            KEY
+            * HALF_LIFE
+            / math.log10(2): "That w comes from a logarithm to base 10: "
             "the decay rate is the natural one of 2, over the half-life.",
         },
         hint="{answer:g} it is not: e^(3 - n · w) = 1, and w = ln 2 / 166.",

@@ -46,6 +46,8 @@ pose(
             "the logarithm at the end. Take -ln of each one first, then average.",
             math.log(2): "The fourth byte is missing. It came, so it counts.",
             math.log(256): "That is the loss of the fourth byte alone.",
+            (math.log(2) + math.log(256))
+            / 2: "A probability of ½ came three times, so it counts three times.",
             math.log(256) / 4: "You let the first three off. A byte that was given ½ "
             "still costs ln 2.",
             math.exp(LOSS): "That is the perplexity, e to the loss.",

@@ -98,12 +98,11 @@ def interval_of(differences, t=None, root=True, spread=stdev):
     return middle - half, middle + half
 
 
-def unpaired(ours, theirs):
-    """The interval for one who forgets which belong together."""
-    one, other = ([side[seed] for seed in SHARED] for side in (ours, theirs))
-    error = math.sqrt((stdev(one) ** 2 + stdev(other) ** 2) / 3)
-    middle = mean(one) - mean(other)
-    return middle - T95[3] * error, middle + T95[3] * error
+def unpaired(one, other):
+    """The interval for one who forgets which losses belong together."""
+    n, middle = len(one), mean(one) - mean(other)
+    half = T95[n] * math.sqrt((stdev(one) ** 2 + stdev(other) ** 2) / n)
+    return middle - half, middle + half
 
 
 def population(values):
@@ -149,10 +148,15 @@ def paired(answer):
                 "with seed 5: take the seeds that both have.",
             ),
             (
-                unpaired(OURS, THEIRS),
+                unpaired(*([side[seed] for seed in SHARED] for side in (OURS, THEIRS))),
                 "Not paired: you took the spread of each side. What the seeds share, "
                 "the text that they read, should drop out first: subtract seed by "
                 "seed, then take the spread of the differences.",
+            ),
+            (
+                unpaired(list(OURS.values()), list(THEIRS.values())),
+                "Not paired, and with seeds that only one side has: drop those, and "
+                "subtract seed by seed.",
             ),
             (
                 interval_of(differences, t=1.96),

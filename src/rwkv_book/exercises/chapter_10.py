@@ -44,6 +44,8 @@ pose(
             2 * ARRAY: "The averages have to be written, too.",
             5 * ARRAY: "That is the backward pass; the forward pass has three arrays.",
             8 * ARRAY: "That is forward and backward; it was forward alone.",
+            24 * ARRAY: "Those are bits: the bandwidth counts bytes.",
+            3 / 8 * ARRAY: "That is one text, and B = 8 of them are read.",
             ARRAY: "That is one array; keys, values and averages all travel.",
             3e-3 * ARRAY: "The answer should be in microseconds, not in milliseconds.",
             3e-6 * ARRAY: "The answer should be in microseconds, not in seconds.",
@@ -58,6 +60,7 @@ pose(
     NumberQuestion(
         right=65,  # ticks of the emulator
         mistakes={
+            33: "The sum of a chunk takes as long as its replay, 32 ticks: both count.",
             32: "That is the replay alone; before it comes the sum of chunk one.",
             64: "Before its first token the second chunk walks over the first one.",
             66: "The walk passes one chunk only: nothing comes before the first.",

@@ -111,6 +111,7 @@ def test_a_number_is_read_however_it_is_written(answer, value):
         (torch.tensor(torch.nan), "It should be a finite number, and is nan."),
         (10**400, "It should be a finite number, and is inf."),
         ("1e999", "It should be a finite number, and is inf."),
+        (None, "is None: does your function return it?"),
     ],
 )
 def test_what_is_no_number_hears_what_it_is_or_what_to_write(answer, sentence):

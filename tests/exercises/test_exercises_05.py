@@ -82,6 +82,11 @@ def cut_then_warmed(logits, temperature, least):
     return min_p(logits, 1, least) ** (1 / temperature)
 
 
+def cut_scores(logits, temperature, least):
+    kept = min_p(logits, temperature, least) > 0
+    return np.where(kept, logits / temperature, -np.inf)
+
+
 def keeping(cut, divide=True):
     """Another rule for what is kept: cut(probabilities, logits, least)."""
 
@@ -114,6 +119,8 @@ ANSWERS = [
         (float(RIGHT), "Right. 430,397,440"),
         (430_397_440, "Right. 430,397,440"),
         (RIGHT - V * C, "Embedding and head are two tables"),
+        (RIGHT - 2 * V * C, "Embedding and head are missing"),
+        (2 * RIGHT, "the bytes of a file"),
         (2 * V * C + 12 * C**2 * L + C * (11 * L + 4), "A matrix of C² is missing"),
         (
             2 * V * C + 7 * C**2 * L + C * (11 * L + 4),
@@ -241,6 +248,7 @@ ANSWERS = [
             keeping(lambda p, z, least: p >= least, divide=False),
             "(And the rest should add up to 1.)",
         ),
+        (cut_scores, "the softmax makes probabilities"),
         (lambda *a: np.sort(min_p(*a))[::-1], "the right numbers, sorted"),
         (lambda *a: np.full(len(a[0]), 1 / len(a[0])), "Of the scores"),
         (overflowing, "it gives NaN"),

@@ -100,6 +100,20 @@ def with_the_factor(parts, lengths, decay_rate):
     return whole
 
 
+def merging_in_vain(parts, lengths, decay_rate):
+    """`merge` returns a new state, and nobody keeps it."""
+    whole = parts[0]
+    for part, length in zip(parts[1:], lengths[1:], strict=True):
+        whole = whole.decay(length * decay_rate)
+        whole.merge(part)
+    return whole
+
+
+def as_they_are(parts, lengths, decay_rate):
+    num, den = (sum(part[n] for part in parts) for n in (0, 1))
+    return WkvState(num, den, parts[-1].log_scale)
+
+
 def fading_the_new(parts, lengths, decay_rate):
     whole = parts[0]
     for part, length in zip(parts[1:], lengths[1:], strict=True):
@@ -168,6 +182,9 @@ ANSWERS = [
             lambda *a: read(*a, carry=False),
             "hand the state of one piece to the next",
         ),
+        (lambda *a: read(*a).split(a[2]), "a list of pieces: torch.cat"),
+        (lambda *a: -torch.exp(-read(*a)), "minus the probabilities"),
+        (lambda *a: read(*a).cumsum(0), "a running total"),
         (lambda *a: read(*a, lose=1), "Is a byte lost at each seam?"),
         (
             lambda t, n, p: read(t, n, p)[: (len(t) - 1) // p * p],
@@ -218,6 +235,9 @@ ANSWERS = [
         (lambda *a: total(*a, steps=lambda n, i: n[i - 1]), "the earlier part"),
         (lambda *a: total(*a, steps=lambda n, i: n[i] - 1), "One step too few"),
         (lambda p, n, w: total(p[::-1], n[::-1], w), "in the opposite order"),
+        (lambda *a: total(*a, steps=lambda n, i: -n[i]), "The past grows"),
+        (merging_in_vain, "No part has been added"),
+        (as_they_are, "added as they are"),
         (with_the_factor, "not the factor exp(-n · w)"),
         (fading_the_new, "it is the past that fades"),
         (from_the_right, "Right."),

@@ -16,6 +16,9 @@ from rwkv_book.training import ablations
 LOSS = (3 * math.log(2) + math.log(256)) / 4
 
 
+MEANS = "means", "mean of means", "twice"  # mistakes that begin with a piece's mean
+
+
 def in_pieces(mistake=None):
     """Truncated backpropagation, right or with one mistake."""
 
@@ -30,15 +33,17 @@ def in_pieces(mistake=None):
         for start in range(0, length, through):
             piece = slice(start, start + through)
             logits, state = model(inputs[:, piece], state)
-            reduction = "mean" if mistake in ("means", "mean of means") else "sum"
+            reduction = "mean" if mistake in MEANS else "sum"
             asked = (inputs if mistake == "same byte" else targets)[:, piece].flatten()
             loss = cross_entropy(logits.flatten(0, 1), asked, reduction=reduction)
             if mistake == "one text":
                 loss = loss / inputs.shape[1]
-            elif reduction == "sum" and mistake != "sum":
+            elif mistake == "twice" or (reduction == "sum" and mistake != "sum"):
                 loss = loss / targets.numel()
             if mistake == "mean of means":
                 loss = loss / count
+            if mistake == "turned":
+                loss = -loss
             if mistake == "zeroed":
                 model.zero_grad()
             if mistake == "detached loss":
@@ -78,6 +83,11 @@ def not_steep_enough(model, *arguments):
         weights.grad *= 0.7
 
 
+def taking_the_step(model, *arguments):
+    in_pieces()(model, *arguments)
+    torch.optim.SGD(model.parameters(), lr=0.1).step()
+
+
 def one_graph(model, inputs, targets, through):
     model.zero_grad()
     logits, _ = ablations.Truncated(model, through)(inputs)
@@ -102,6 +112,15 @@ def at_once_lower(run, step):
     left = (run.steps - 1 - step) / (run.steps - run.steps * 4 // 5)
     height = run.learning_rate - run.final_learning_rate
     return torch.tensor(run.final_learning_rate + height * left, dtype=torch.double)
+
+
+def down_a_step(run, step):
+    """The final rate from four fifths on."""
+    return trapezoid(run, step) if step < 0.8 * run.steps else run.final_learning_rate
+
+
+def half_at_once(progress):
+    return (1 + progress) / 2
 
 
 def after_warm_up(run, step):
@@ -189,6 +208,9 @@ ANSWERS = [
         (in_pieces("means"), "You added up the means"),
         (in_pieces("one text"), "the tokens of one text"),
         (in_pieces("sum"), "gradients of the sum"),
+        (in_pieces("twice"), "Divided twice"),
+        (in_pieces("turned"), "The sign is turned"),
+        (taking_the_step, "leave the step to the optimizer"),
         (in_pieces("same byte"), "the byte that was just read"),
         (in_pieces("whole"), "not cut anywhere"),
         (in_pieces("detached loss"), "has no history"),
@@ -205,6 +227,11 @@ ANSWERS = [
         "07.3",
         (trapezoid, "Right."),
         (at_once_lower, "Right."),
+        (lambda run, step: torch.tensor(trapezoid(run, step)), "Right."),
+        (lambda run, step: trapezoid(run, step) / run.learning_rate, "are factors"),
+        (lambda run, step: None, "is None: does your function return it?"),
+        (down_a_step, "the rate jumps from 0.004 down to 0.001"),
+        (lambda run, step: trapezoid(run, step, way=half_at_once), "down to 0.0025"),
         (lambda run, step: trapezoid(run, step, late=1), "it does nothing at all"),
         (lambda run, step: trapezoid(run, step, late=-1), "1/10 of the highest"),
         (

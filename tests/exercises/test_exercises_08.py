@@ -44,6 +44,12 @@ def unpaired_with_all(ours, theirs):
     return mean(one) - mean(other) - half, mean(one) - mean(other) + half
 
 
+def with_the_variance(ours, theirs):
+    gaps = differences(ours, theirs)
+    half = 4.30 * gaps.var(ddof=1) / 3**0.5
+    return gaps.mean() - half, gaps.mean() + half
+
+
 def middle_and_half(ours, theirs):
     low, high = right(ours, theirs)
     return (low + high) / 2, (high - low) / 2
@@ -87,6 +93,10 @@ ANSWERS = [
         (unpaired_with_all, "seeds that only one side has"),
         (with_(t=1.96), "1.96 is for many seeds"),
         (with_(t=3.18), "count the differences"),
+        (with_(t=12.71), "t is listed by the number"),
+        (with_(t=4.30 / 3**0.5), "not by the number"),
+        (with_(t=4.30 * 1.5**0.5), "that of n, not of n - 1"),
+        (with_the_variance, "That has the variance"),
         (with_(root=False), "that of one difference"),
         (with_(ddof=0), "divides by n"),
         (with_(t=7.0), "seed by seed"),

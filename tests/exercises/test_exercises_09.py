@@ -42,6 +42,19 @@ def weighing(network, pieces):
     return [weights.grad for weights in network.parameters()]
 
 
+def of_what_was_read(network, pieces):
+    accumulating(all_tokens)(network, [(inputs, inputs) for inputs, _ in pieces])
+
+
+def one_backward(network, pieces):
+    """Right gradients, with the graphs of all pieces in memory."""
+    losses = [
+        cross_entropy(network(inputs)[0].mT, targets, reduction="sum")
+        for inputs, targets in pieces
+    ]
+    (sum(losses) / all_tokens(None, pieces)).backward()
+
+
 def rescaling(network, pieces):
     """Right: sums first, divided afterwards."""
     accumulating(lambda targets, pieces: 1)(network, pieces)
@@ -61,6 +74,8 @@ ANSWERS = [
         (SENT * 64, "all GPUs send together"),
         (SENT / 64, "n - 1 times a round"),
         (2 * 169_342_464, "the size of the gradients"),
+        (8 * SENT, "Those are bits"),
+        (8 * 169_342_464, "Twice as much, and a little"),
         (5e8, "two rounds, n - 1 parts each"),
     ),
     *of(
@@ -88,6 +103,11 @@ ANSWERS = [
             accumulating(lambda t, p: 1, "mean", empty_each=True),
             "empty .grad before the first piece alone",
         ),
+        (accumulating(lambda t, p: 3), "Divided by the number of pieces"),
+        (accumulating(all_tokens, "mean"), "before that by those of the piece"),
+        (accumulating(lambda t, p: -all_tokens(t, p)), "The sign is turned"),
+        (of_what_was_read, "the byte that was just read"),
+        (one_backward, "call it after each"),
         (accumulating(lambda t, p: 7), "divided by the number of tokens of all"),
         (accumulating(all_tokens, step=True), "leave the step to the optimizer"),
         (accumulating(all_tokens, join=True), "All eight sequences were read at once"),

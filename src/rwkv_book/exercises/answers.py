@@ -166,6 +166,10 @@ def number_of(answer):
     NumPy's numbers, tensors without an axis, fractions and decimals are numbers; lists
     and tensors with an axis aren't, nor is a bool.
     """
+    wrong_unless(
+        answer is not None,
+        "It should be a number, and is None: does your function return it?",
+    )
     if isinstance(answer, str):
         try:
             answer = written_number.read(answer)

@@ -29,6 +29,8 @@ pose(
     NumberQuestion(
         right=PARAMETERS,
         mistakes={
+            2 * PARAMETERS: "Those are the bytes of a file with 2 for each parameter.",
+            PARAMETERS - 2 * V * C: "Embedding and head are missing: VC each.",
             PARAMETERS - V * C: "Embedding and head are two tables: RWKV-4 shares "
             "nothing.",
             PARAMETERS - C**2 * L: "A matrix of C² is missing in each layer: did "
@@ -444,6 +446,11 @@ def usual_cuts(logits, temperature, least):
         kept = np.where(cut, whole, 0)
         yield kept / max(kept.sum(), 1e-9), sentence
         yield kept, sentence + " (And the rest should add up to 1.)"
+    yield (
+        np.where(right > 0, logits / temperature, -np.inf),
+        "Those are scores, cut where they should be: the softmax makes probabilities "
+        "of them.",
+    )
     yield (
         np.sort(right)[::-1],
         "These are the right numbers, sorted: each belongs in its token's place.",

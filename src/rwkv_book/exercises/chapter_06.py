@@ -98,6 +98,10 @@ def nats(answer):
         seen.clear()
         found = answer(text.clone(), watched, piece)
         right = nats_of(text, network)
+        wrong_unless(
+            not (isinstance(found, list | tuple) and any(map(np.ndim, found))),
+            "That is a list of pieces: torch.cat makes one tensor of them.",
+        )
         if isinstance(found, (list, tuple, np.ndarray)) and len(found) == length - 1:
             found = torch.as_tensor(found)
         wrong_unless(
@@ -171,6 +175,8 @@ def usual_nats(text, network, piece, right):
         "for token t + 1.",
     )
     yield torch.exp(-right), "Those are probabilities: take -ln of them."
+    yield -torch.exp(-right), "Those are minus the probabilities: take the logarithm."
+    yield right.cumsum(0), "That is a running total: each byte should keep its own."
     yield (
         -logits[:-1].gather(1, text[1:, None])[:, 0],
         "Those are logits, turned: `log_softmax` over the vocabulary makes them ln p.",
@@ -377,6 +383,23 @@ def usual_merges(parts, lengths, decay_rate):
     for part, length in zip(parts[-2::-1], lengths[-2::-1], strict=True):
         backwards = backwards.decay(length * decay_rate).merge(part)
     yield backwards, "That is the text with its parts in the opposite order."
+    fading = [n * decay_rate for n in lengths]
+    yield (
+        parts[0].decay(sum(fading[1:])),
+        "No part has been added: `merge` changes nothing, it returns a new state. Keep "
+        "that.",
+    )
+    yield (
+        together(lambda i: -lengths[i]),
+        "The past grows: `decay` subtracts what it is given, so give it n · w.",
+    )
+    yield (
+        WkvState(
+            *map(sum, zip(*(part[:2] for part in parts), strict=True)), parts[-1][2]
+        ),
+        "num and den are added as they are, and each part has a scale of its own: "
+        "`merge` knows how.",
+    )
     yield (
         parts[-1],
         "The last part is all that is left. If you return more than it, the rest fades "

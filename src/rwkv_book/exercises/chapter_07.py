@@ -26,6 +26,7 @@ from rwkv_book.training.ablations import (
 SCHEDULE = Run(steps=100, warm_up=10, learning_rate=4e-3, final_learning_rate=1e-3)
 OTHER_SCHEDULE = Run(steps=50, warm_up=4, learning_rate=1e-2, final_learning_rate=2e-3)
 LOSS = (3 * math.log(2) + math.log(256)) / 4
+SLACK = 1e-5  # of a rate, which may be in single precision
 OUR_GRADIENT = 1_240.0  # the length of the first one of ablations.SMALL
 LONGEST_GRADIENT = 7_340.0  # with an embedding of almost nothing
 
@@ -110,6 +111,7 @@ def backward_in_pieces(answer):
     tokens = torch.randint(256, (2, 23), generator=torch.Generator().manual_seed(1))
     inputs, targets, through = tokens[:, :-1], tokens[:, 1:], 5
     network = small_network()
+    before = [weights.detach().clone() for weights in network.parameters()]
     calls, backward = [], []
     network.embedding.register_forward_pre_hook(
         lambda module, inputs: calls.append(inputs[0].shape[1])
@@ -123,6 +125,11 @@ def backward_in_pieces(answer):
             raise
         raise Wrong(reason) from error
     wrong_unless(calls, "The model was never called.")
+    wrong_unless(
+        all(map(torch.equal, before, network.parameters())),
+        "The weights have changed: leave the step to the optimizer, and return with "
+        "the gradients in .grad.",
+    )
     found = {name: weights.grad for name, weights in network.named_parameters()}
     wrong_unless(
         all(grad is not None for grad in found.values()),
@@ -202,6 +209,15 @@ def usual_gradients(network, inputs, targets, through):
         "batch.",
     )
     yield (
+        combined(network, pieces, lambda n: 1 / n / tokens),
+        "Divided twice: `cross_entropy` has divided by the tokens of a piece already. "
+        'Take the sum, `reduction="sum"`.',
+    )
+    yield (
+        combined(network, pieces, lambda n: -1 / tokens),
+        "The sign is turned: the loss is -ln p.",
+    )
+    yield (
         combined(network, pieces, lambda n: 1),
         "Those are gradients of the sum of -ln p. The loss is its mean.",
     )
@@ -213,8 +229,8 @@ def usual_gradients(network, inputs, targets, through):
     )
     yield (
         gradient(network, inputs, targets),
-        "Those are the gradients of the whole text, not cut anywhere. detach() the "
-        "state between pieces.",
+        "Those are the gradients of the whole text, not cut anywhere. Cut along time, "
+        "`split(through, 1)`, and detach() the state between pieces.",
     )
 
 
@@ -239,18 +255,22 @@ def check_rates(run, rates):
         rates[0] != 0, "The first step has a rate of 0, so it does nothing at all."
     )
     wrong_unless(
-        math.isclose(rates[0], top / run.warm_up),
+        not math.isclose(rates[0], 1 / run.warm_up, rel_tol=SLACK),
+        "Those are factors from 0 to 1: multiply them by the highest rate.",
+    )
+    wrong_unless(
+        math.isclose(rates[0], top / run.warm_up, rel_tol=SLACK),
         f"{setting}, the first step should have 1/{run.warm_up} of the highest rate.",
     )
     wrong_unless(
-        math.isclose(rates[run.warm_up - 1], top),
+        math.isclose(rates[run.warm_up - 1], top, rel_tol=SLACK),
         f"{setting}, step {run.warm_up - 1} should have the highest rate.",
     )
     lower = next(
-        (n for n in range(run.warm_up, run.steps) if rates[n] < top - 1e-9), None
+        (n for n in range(run.warm_up, run.steps) if rates[n] < top * (1 - SLACK)), None
     )
     wrong_unless(
-        max(rates) <= top + 1e-9,
+        max(rates) <= top * (1 + SLACK),
         f"At step {rates.index(max(rates))} the rate is above the highest. What has to "
         "fall is the difference between the highest rate and the final one.",
     )
@@ -274,14 +294,19 @@ def check_rates(run, rates):
         f"It comes down to 0, and should come down to {end}.",
     )
     wrong_unless(
-        math.isclose(rates[-1], end),
+        math.isclose(rates[-1], end, rel_tol=SLACK),
         f"The last step, {last}, should have the final rate {end}, and has "
         f"{rates[-1]:.2g}. Steps count from 0.",
     )
     middle = rates[(flat + last) // 2]
     falls = [one - other for one, other in pairwise(rates[flat:])]
     wrong_unless(
-        max(falls) - min(falls) < 1e-9,
+        top - rates[flat] <= max(falls) + SLACK * top,
+        f"At step {flat} the rate jumps from {top:g} down to {rates[flat]:.2g}: it "
+        "should go down in a straight line from there.",
+    )
+    wrong_unless(
+        max(falls) - min(falls) < SLACK * top,
         "The way down should be a straight line: the rate should fall by as much in "
         f"each step. Half-way, at step {(flat + last) // 2}, yours is {middle:.2g}.",
     )

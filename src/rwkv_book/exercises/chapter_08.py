@@ -3,7 +3,7 @@
 import math
 from dataclasses import replace
 from functools import cache
-from statistics import mean, stdev
+from statistics import mean, stdev, variance
 
 import torch
 
@@ -166,6 +166,23 @@ def paired(answer):
             (
                 interval_of(differences, t=T95[4]),
                 "t for 4, but only 3 seeds are in both: count the differences.",
+            ),
+            (
+                interval_of(differences, t=T95[2]),
+                "t is listed by the number of differences, which is 3: take 4.30.",
+            ),
+            (
+                interval_of(differences, spread=lambda gaps: stdev(gaps) / 3**0.5),
+                "Divide by the root of their number, not by the number.",
+            ),
+            (
+                interval_of(differences, spread=lambda gaps: stdev(gaps) * 1.5**0.5),
+                "The root is that of n, not of n - 1: it is the standard deviation "
+                "that has n - 1 in it.",
+            ),
+            (
+                interval_of(differences, spread=variance),
+                "That has the variance: take its root, the standard deviation.",
             ),
             (
                 interval_of(differences, root=False),

@@ -29,6 +29,10 @@ pose(
             "parts, n - 1 travel.",
             SENT * GPUS: "That is what all GPUs send together.",
             SENT / GPUS: "Every GPU sends a part of 1/n, but n - 1 times a round.",
+            8 * SENT: "Those are bits.",
+            8
+            * PARAMETERS: "Twice as much, and a little: bfloat16 has 2 bytes a number, "
+            "and a GPU does not send its own part to itself.",
             SENT / 1e6: "In bytes, not in MB.",
             2 * PARAMETERS: "That is the size of the gradients: what travels is each "
             "part, n - 1 times in each of two rounds.",
@@ -104,7 +108,8 @@ def accumulate(answer):
     wrong_unless(callable(answer), "It should be a function of a network and pieces.")
     network, pieces = unequal_pieces()
     before = [weights.detach().clone() for weights in network.parameters()]
-    read = []
+    read, backward = [], []
+    network.head.weight.register_hook(backward.append)
     reader = network.register_forward_pre_hook(
         lambda module, inputs: read.append(len(inputs[0]))
     )
@@ -126,6 +131,10 @@ def accumulate(answer):
         max(read) < 8,
         "All eight sequences were read at once. The point is to read one piece, go "
         "backward, and forget it.",
+    )
+    wrong_unless(
+        len(backward) >= len(read),
+        "All pieces were in memory when backward() was called: call it after each.",
     )
     everything = sum(targets.numel() for _, targets in pieces)
     last = pieces[-1:]
@@ -158,6 +167,28 @@ def accumulate(answer):
                     lambda targets: 1 / 8,
                     "Divided by the number of sequences, not of tokens: 11 times too "
                     "large.",
+                ),
+                (
+                    pieces,
+                    lambda targets: 1 / len(pieces),
+                    "Divided by the number of pieces, not by that of all tokens.",
+                ),
+                (
+                    pieces,
+                    lambda targets: 1 / everything / targets.numel(),
+                    "Divided twice: by all tokens, and before that by those of the "
+                    'piece. Take the sum of its -ln p, `reduction="sum"`.',
+                ),
+                (
+                    pieces,
+                    lambda targets: -1 / everything,
+                    "The sign is turned: the loss is -ln p.",
+                ),
+                (
+                    [(inputs, inputs) for inputs, _ in pieces],
+                    lambda targets: 1 / everything,
+                    "You asked for the byte that was just read. The next one is in "
+                    "targets.",
                 ),
                 (
                     pieces,

@@ -69,6 +69,41 @@ def two_scales(stored):
     return my_wkv
 
 
+def sums_alone(scaled):
+    """num without den, on its scale or as it is."""
+
+    def my_wkv(decay_rate, bonus, key, value):
+        sums, out = (0 * bonus, 0 * bonus, np.full_like(bonus, -np.inf)), []
+        for k, v in zip(key, value, strict=True):
+            num, _, top = merge(sums, (v, 1, k + bonus))
+            out.append(num if scaled else num * np.exp(top))
+            sums = merge((*sums[:2], sums[2] - decay_rate), (v, 1, k))
+        return np.array(out)
+
+    return my_wkv
+
+
+def plain(decay_rate, key, value, now, den_fades=True):
+    """The loop without a common scale; `now` gives the newest weight."""
+    num, den, out = 0.0, 0.0, []
+    for k, v in zip(key, value, strict=True):
+        out.append((num + now(k) * v) / (den + now(k)))
+        fade = np.exp(-decay_rate)
+        num, den = (
+            fade * num + np.exp(k) * v,
+            (fade if den_fades else 1) * den + np.exp(k),
+        )
+    return np.array(out)
+
+
+def den_is_kept(w, u, k, v):
+    return plain(w, k, v, lambda k: np.exp(k + u), den_fades=False)
+
+
+def bonus_as_a_factor(w, u, k, v):
+    return plain(w, k, v, lambda k: u * np.exp(k))
+
+
 def join(older=1.0, newer=0.0):
     def my_join(first, second, length, decay_rate):
         first = (*first[:2], first[2] - older * length * decay_rate)
@@ -136,6 +171,15 @@ ANSWERS = [
         (lambda w, u, k, v: v, "nothing is remembered"),
         (lambda *a: (loop()(*a), None), "returns tuple"),
         (loop(bonus_scale=-1), "wrong sign"),
+        (sums_alone(scaled=False), "That is num"),
+        (sums_alone(scaled=True), "That is num"),
+        (den_is_kept, "Only num fades"),
+        (lambda w, u, k, v: loop()(w, u, v, k), "have changed places"),
+        (bonus_as_a_factor, "should be added to its key"),
+        (
+            lambda w, u, k, v: loop()(*(math.log(2) * x for x in (w, u, k)), v),
+            "powers of e",
+        ),
         (loop(fading=0), "Nothing fades"),
         (loop(fading=-1), "The past grows"),
         (loop(bonus_scale=0), "The bonus has no effect"),
@@ -155,6 +199,8 @@ ANSWERS = [
         (join(), "Right."),
         (lambda *a: np.array(join()(*a)), "Right."),
         (join(older=0), "has not faded"),
+        (join(older=-1), "has grown"),
+        (lambda *a: [join()(*a)[n] for n in (1, 0, 2)], "den comes first"),
         (join(older=0, newer=1), "it is the older one"),
         (lambda a, b, n, w: join()(a, b, 1, w), "not by `length`"),
         (unscaled, "It overflows"),
@@ -182,7 +228,7 @@ ANSWERS = [
         (88.03, "Right."),
         (88.73, "single weight"),
         (88.02, "still works"),
-        (87.34, "both values 1"),
+        (87.34, "still 1: a larger"),
         (90, "a smaller key fails already"),
         (50, "between 80 and 90"),
     ),

@@ -55,20 +55,28 @@ pose(
 )
 
 
-def slow(decay_rate, bonus, key, value, early=0, newest=0.0):
-    """The formula for keys near 1; its options are the usual mistakes.
+def weights(decay_rate, bonus, key, early=0, newest=0.0):
+    """The weights of all tokens so far (t+1,C), at each t, for keys near 1.
 
-    A neighbour has faded `early` times, and the newest token weighs `newest` more.
+    The options are usual mistakes: a neighbour has faded `early` times, and the newest
+    token weighs `newest` times its stored weight more.
     """
     times = np.arange(len(key))
-    out = []
     for t in times:
         age = times[:t, None]
-        weight = np.exp(key[:t] - (t - 1 - age + early) * decay_rate)
+        past = np.exp(key[:t] - (t - 1 - age + early) * decay_rate)
         now = np.exp(key[t] + bonus) + newest * np.exp(key[t])
-        weight = np.concatenate([weight, [now]])
-        out.append((weight * value[: t + 1]).sum(0) / weight.sum(0))
-    return np.array(out)
+        yield np.concatenate([past, [now]])
+
+
+def slow(decay_rate, bonus, key, value, **mistakes):
+    """The formula for keys near 1, right or with mistakes in its weights."""
+    return np.array(
+        [
+            (weight * value[: len(weight)]).sum(0) / weight.sum(0)
+            for weight in weights(decay_rate, bonus, key, **mistakes)
+        ]
+    )
 
 
 def unscaled(decay_rate, bonus, key, value, output=False):
@@ -103,7 +111,7 @@ def example(scale):
 def a_loop_that_survives(my_wkv):
     arguments = example(scale=1)
     found = my_wkv(*(x.copy() for x in arguments))
-    found = found if found is None or isinstance(found, tuple) else np.array(found)
+    found = found if found is None or isinstance(found, tuple) else np.asarray(found)
     returned(found, (12, 4), "the averages")
     hint = (
         "The averages from the second on are not those of the formula."
@@ -169,6 +177,28 @@ def slips(decay_rate, bonus, key, value):
         slow(2 * decay_rate, bonus, *tokens),
         "It fades twice a step: subtract from log_scale, or multiply the sums.",
     )
+    everyone = list(weights(decay_rate, bonus, key))
+    sums = [(weight * value[: len(weight)]).sum(0) for weight in everyone]
+    scaled = [num / weight.max(0) for num, weight in zip(sums, everyone, strict=True)]
+    for nums in (sums, scaled):
+        yield np.array(nums), "That is num, the sum of weighted values: divide by den."
+    unfaded = weights(0, bonus, key)
+    yield (
+        np.array([num / w.sum(0) for num, w in zip(sums, unfaded, strict=True)]),
+        "Only num fades: den has to fade as well.",
+    )
+    yield (
+        slow(decay_rate, -np.inf, *tokens, newest=bonus),
+        "The bonus multiplies the newest weight, and should be added to its key.",
+    )
+    yield (
+        slow(decay_rate, bonus, value, key),
+        "Keys and values have changed places: e^key weighs, and values are averaged.",
+    )
+    yield (
+        slow(*(x * math.log(2) for x in (decay_rate, bonus, key)), value),
+        "Your weights are powers of 2: they should be powers of e.",
+    )
     yield slow(0, bonus, *tokens), "Nothing fades: the decay rate is missing."
     yield slow(-decay_rate, bonus, *tokens), "The past grows: mind the decay's sign."
     yield (
@@ -226,6 +256,14 @@ def two_halves_of_a_text(my_join):
             (
                 merge((first[0], first[1], first[2] - decay_rate), second),
                 "The first half has faded by one step, not by `length` of them.",
+            ),
+            (
+                merge((*first[:2], first[2] + length * decay_rate), second),
+                "The first half has grown while the second ran: subtract.",
+            ),
+            (
+                (wanted[1], wanted[0], wanted[2]),
+                "den comes first in yours: it should be num, den, log_scale.",
             ),
             (
                 merge((*first[:2], first[2] - (length - 1) * decay_rate), second),
@@ -298,6 +336,8 @@ pose(
             "here two of them are added.",
             around(88.02, absolute=0.003): "At 88.02 it still works: one step of 0.01 "
             "more.",
+            Span(80, OF_TWO - 0.006): "There the second average is still 1: a larger "
+            "key.",
             Span(OF_TWO - 0.006, 100): "It does fail there, but a smaller key fails "
             "already.",
         },

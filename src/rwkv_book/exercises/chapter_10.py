@@ -261,6 +261,10 @@ def shifts(text, launch=warps.launch):
     right = shifted(x, mix)
     missing = np.isnan(out).sum()
     wrong_unless(
+        missing < out.size or "+=" not in text,
+        "out begins as NaN, and what is added to NaN is NaN: write to it with =.",
+    )
+    wrong_unless(
         missing == 0, f"Of {out.size} numbers in out, {missing} are never written."
     )
 
@@ -382,6 +386,17 @@ def wrong_shifts(x, mix):
         turned,
         "It takes neighbours in memory for neighbouring tokens. They are channels: c "
         "is i % C, and t is i / C % T.",
+    )
+    yield (
+        mix * (x + before),
+        "Both tokens have the share mix: that of the previous one is 1 - mix.",
+    )
+    yield x, "This token has both shares: 1 - mix is that of the previous one."
+    apart = np.concatenate([np.zeros(length, x.dtype), flat[:-length]]).reshape(x.shape)
+    apart[:, 0] = 0
+    yield (
+        shifted(x, mix, apart),
+        "i - T is T numbers back. A token has C, so the previous one is C back.",
     )
     yield mix * x + before, "The previous token comes in whole: its share is 1 - mix."
 

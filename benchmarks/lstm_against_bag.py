@@ -13,8 +13,8 @@ bit by bit (`right`, hexadecimal), so that whoever reads the record can compare 
 on pairs of reviews.
 
 Every fit is a file in runs/lstm-against-bag: a command that was interrupted goes on
-after the last of them. Without --budget both are run, about a quarter of an hour of one
-core. Seconds are those of one core, whatever else the machine does.
+after the last of them. Without --budget both are run, some fifty minutes of one core.
+Seconds are those of one core, whatever else the machine does.
 """
 
 import argparse
@@ -86,7 +86,7 @@ class Lstm:
     rate: float = 0.01
     passes: int = 2
     dropout: float = 0.3
-    most_passes: int = 8
+    most_passes: int = 32
 
     @property
     def name(self):
@@ -96,7 +96,7 @@ class Lstm:
     def knobs(self):
         return {
             "rate": (0.001, 0.003, 0.01, 0.03, 0.1),
-            "passes": tuple(n for n in (1, 2, 4, 8) if n <= self.most_passes),
+            "passes": tuple(n for n in (1, 2, 4, 8, 16, 32) if n <= self.most_passes),
             "dropout": (0.0, 0.3, 0.5, 0.7),
         }
 
@@ -170,8 +170,8 @@ def contenders(words, vocabulary, width, most_passes, means=(False,)):
 
 BUDGETS = {
     "tiny": Budget(contenders(20, 500, 4, 2, (False, True)), seeds=2, reviews=300),
-    "seconds": Budget(contenders(80, 6000, 32, 4, (False, True)), seeds=5),
-    "minutes": Budget(contenders(200, 10_000, 64, 4), seeds=3),
+    "seconds": Budget(contenders(80, 6000, 32, 32, (False, True)), seeds=5),
+    "minutes": Budget(contenders(200, 10_000, 64, 32), seeds=3),
 }
 
 

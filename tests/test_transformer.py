@@ -312,7 +312,7 @@ def test_a_text_longer_than_the_learned_positions_is_refused():
 @pytest.mark.parametrize(
     ("sizes", "sentence"),
     [
-        ({"heads": 5}, "width 12 makes no 5 equal heads"),
+        ({"heads": 5}, "5 equal heads don't make width 12"),
         ({"heads": 4}, "rotary positions need an even head size"),
         (
             {"layers": 0, "vocabulary": 0},

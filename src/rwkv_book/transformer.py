@@ -52,7 +52,7 @@ class Config:
                 f"got {self.context}"
             )
         if self.width % self.heads:
-            raise ValueError(f"width {self.width} makes no {self.heads} equal heads")
+            raise ValueError(f"{self.heads} equal heads don't make width {self.width}")
         if self.context is None and self.width // self.heads % 2:
             raise ValueError("rotary positions need an even head size, width / heads")
 

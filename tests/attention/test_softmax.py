@@ -80,7 +80,7 @@ def test_heads_split_and_merge():
     assert apart.shape == (2, 4, 3, 2)
     assert apart[1, 2, 0].tolist() == x[1, 0, 4:6].tolist()
     assert torch.equal(merge_heads(apart), x)
-    with pytest.raises(ValueError, match="8 channels are no 3 equal heads"):
+    with pytest.raises(ValueError, match="8 channels don't make 3 equal heads"):
         split_heads(x, 3)
 
 

@@ -19,7 +19,7 @@ from torch.nn.functional import scaled_dot_product_attention
 def split_heads(x, heads):
     """(B,T,C) -> (B,H,T,N): C = H·N channels become H heads of N; ValueError."""
     if x.shape[-1] % heads:
-        raise ValueError(f"{x.shape[-1]} channels are no {heads} equal heads")
+        raise ValueError(f"{x.shape[-1]} channels don't make {heads} equal heads")
     return x.unflatten(-1, (heads, -1)).transpose(1, 2)
 
 

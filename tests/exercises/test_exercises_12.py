@@ -9,6 +9,7 @@ from helpers.exercises import all_heard, of, told
 
 from rwkv_book.exercises import chapter_12
 from rwkv_book.family import equation
+from rwkv_book.rwkv4.minimal import sigmoid
 from rwkv_book.rwkv5 import minimal
 
 MIB = 30 * 32 * 66 * 4096 * 4 / 2**20
@@ -134,6 +135,7 @@ ANSWERS = [
         (lambda *given: None, "returns nothing: return answer and table"),
         (lambda *given: right(*given)[0], "return two things"),
         (lambda *given: (given[0], given[0]), "a table of shape (5, 5)"),
+        (lambda *given: right(*given)[::-1], "first the answer"),
         (in_place, "has changed: return a new one"),
         (answer_of(lambda new, d, u, r, k, v, s: s @ r), "newest token is not heard"),
         (answer_of(lambda new, d, u, r, k, v, s: (s + new) @ r), "bonus is missing"),
@@ -157,12 +159,21 @@ ANSWERS = [
             answer_of(lambda new, d, u, r, k, v, s: (s + np.outer(k * u, v)) @ r),
             "The outer product lies",
         ),
+        (
+            answer_of(lambda new, d, u, r, k, v, s: (s + np.outer(v, k + u)) @ r),
+            "as in RWKV-4",
+        ),
+        (
+            answer_of(lambda new, d, u, r, k, v, s: (s + new * u) @ sigmoid(r)),
+            "no sigmoid",
+        ),
         (answer_of(lambda new, d, u, r, k, v, s: 2 * r), "The answer is wrong."),
         (table_of(lambda new, d, u, s: s + new), "nothing fades"),
         (table_of(lambda new, d, u, s: (s.T * d).T + new), "yours fades rows"),
         (table_of(lambda new, d, u, s: s * d + new * u), "the bonus was stored"),
         (table_of(lambda new, d, u, s: (s + new) * d), "stored whole"),
         (table_of(lambda new, d, u, s: s * d + new.T), "what is written lies"),
+        (table_of(lambda new, d, u, s: s * np.exp(-d) + new), "no exponential"),
         (table_of(lambda new, d, u, s: s.copy()), "the table is as it was"),
         (table_of(lambda new, d, u, s: 0 * s), "columns times decay"),
     ),
@@ -179,6 +190,8 @@ ANSWERS = [
         (lambda a, b, d: a + b * np.exp(d.sum(0)), "older half that fades"),
         (lambda a, b, d: a * np.exp(d).sum(0) + b, "Shares kept are multiplied"),
         (lambda a, b, d: a * d.sum(0) + b, "take its exponential"),
+        (lambda a, b, d: a * np.exp(-d.sum(0)) + b, "It grows"),
+        (lambda a, b, d: a * np.exp(-np.exp(d).sum(0)) + b, "one exponential"),
         (lambda a, b, d: a * np.exp(d[1:].sum(0)) + b, "makes the first table fade"),
         (lambda a, b, d: a * np.exp(d.sum()) + b, "axis 0, alone"),
         (lambda a, b, d: b, "how much is left of each"),
@@ -209,6 +222,8 @@ ANSWERS = [
         (0.395, "two logarithms"),
         (math.log(0.99) + 5, "One percent is left"),
         (math.log(-math.log10(0.01)) + 5, "the natural one"),
+        (math.log2(-math.log(0.01)) + 5, "Both logarithms"),
+        (-6.53, "log w has to rise"),
         (20, "Solve exp"),
     ),
 ]

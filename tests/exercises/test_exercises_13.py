@@ -54,8 +54,12 @@ def by_hand(removed, rate, key, value):
     return found
 
 
-def system(removed, rate, key, value, below=-1, sign=1.0, of_asker=False, rounds=None):
-    known = np.tril(removed @ key.T, below) @ value
+def system(
+    removed, rate, key, value, below=-1, sign=1.0, of_asker=False, by_key=False,
+    rounds=None,
+):  # fmt: skip
+    written = key @ removed.T if by_key else removed @ key.T
+    known = np.tril(written, below) @ value
     pairs = (removed * rate) @ removed.T if of_asker else removed @ (removed * rate).T
     own = np.tril(pairs, -1)
     if rounds is None:
@@ -80,6 +84,8 @@ ANSWERS = [
         (10, "erases half and writes all"),
         (9, "half of 2"),
         (3, "add it to what was there"),
+        (2, "a second one follows"),
+        (4, "half of what was there stays"),
         (7, "half of the way"),
     ),
     *of(
@@ -126,6 +132,7 @@ ANSWERS = [
         ),
         (mixed(lambda *a: a[6] + a[7] + a[8]), "mind the sign"),
         (mixed(lambda *a: a[6] + a[8]), "this is RWKV-6"),
+        (mixed(lambda *a: a[0] * np.exp(-a[1]) - a[7] + a[8]), "no exponential"),
         (
             mixed(lambda *a: (a[0] - a[7]) * a[1] + a[8]),
             "What goes has decayed as well",
@@ -190,6 +197,9 @@ ANSWERS = [
         (lambda *a: system(*a, sign=-1.0), "mind the sign"),
         (lambda c, a, k, v: system(c, 0 * a + 1, k, v), "mind the rate"),
         (lambda *a: system(*a, of_asker=True), "the token that asks"),
+        (lambda c, a, k, v: system(c, a, c, v), "there are two matrices"),
+        (lambda c, a, k, v: system(c, a, k * a, v), "written in full"),
+        (lambda *a: system(*a, by_key=True), "You ask with the key"),
         (lambda *a: system(*a, rounds=1), "holds for two tokens"),
         (
             lambda c, a, k, v: np.tril(c @ k.T, -1) @ v * [[1], [1], [2], [2], [2]],
@@ -223,6 +233,7 @@ ANSWERS = [
         (2, "stay below 2"),
         (1, "gone at once"),
         (0.7071, "find the longest"),
+        (1.4, "a little longer"),
         (1.45, "grows already"),
         (3, "By which number"),
     ),

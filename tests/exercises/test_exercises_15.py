@@ -24,6 +24,12 @@ def by_n_minus_one(x, other):
     return [(x - mean) / deviation, (other - mean) / deviation]
 
 
+def by_variance(x, other):
+    mean, variance = x.mean(0), x.std(0) ** 2
+    variance[variance == 0] = 1
+    return (x - mean) / variance, (other - mean) / variance
+
+
 def with_tensors(x, other):
     return tuple(map(torch.tensor, my_standard(x, other)))
 
@@ -75,6 +81,7 @@ ANSWERS = [
         ("1,179,648", "Right."),
         (NUMBERS, "A bfloat16 takes two bytes"),
         (4 * NUMBERS, "That is float32"),
+        (1152, "Those are KiB"),
         (2 * 12 * 66 * 768, "are not trained"),
         (2 * 64 * 768, "one head of each layer"),
         (2 * 12 * 768 * 768, "each head has its own"),
@@ -119,6 +126,11 @@ ANSWERS = [
             "drown the quiet",
         ),
         (lambda x, other: (x - x.mean(0), other - x.mean(0)), "not yet 1"),
+        (by_variance, "by the variance"),
+        (
+            lambda x, other: [my_standard(y.T, y.T)[0].T for y in (x, other)],
+            "by itself",
+        ),
         (lambda x, other: (x, other), "should have mean 0"),
     ),
     *of(
@@ -129,8 +141,14 @@ ANSWERS = [
         (one_after_the_other, "hears those who asked before"),
         (in_place, "spoiled"),
         (lambda n, s, q: filled(n, s, q, ahead=False), "behind their end"),
-        (lambda n, s, q: filled(n, s, q, ahead=True), "filled up in front"),
+        (lambda n, s, q: filled(n, s, q, ahead=True), "padded in front"),
         (lambda n, s, q: readers.read_each(n, q)[0], "The prompt is missing"),
+        (
+            lambda n, s, q: one_by_one(n, s, sorted(q, key=len)),
+            "in the order of their lengths",
+        ),
+        (lambda n, s, q: one_by_one(n, s, q).softmax(1), "Those are probabilities"),
+        (lambda n, s, q: one_by_one(n, s, [x[:1] for x in q]), "the first token"),
         (cut, "cut to the length of the shortest"),
         (lambda n, s, q: 2 * one_by_one(n, s, q), "this question alone"),
         (lambda n, s, q: None, "returns nothing"),
@@ -140,6 +158,7 @@ ANSWERS = [
         "15.5",
         ([OWN, NONE, SIX, FIVE], "Right."),
         ([OWN, SIX, FIVE, NONE], "Measure it"),
+        ([FIVE, SIX, NONE, OWN], "Turn it round"),
         ([OWN, SIX, NONE, FIVE], "nearer relative"),
         ([OWN, NONE, FIVE, SIX], "which of the two relatives"),
         ([NONE, OWN, SIX, FIVE], "2 of 4 are in place"),

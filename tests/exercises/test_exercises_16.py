@@ -57,6 +57,15 @@ def looking(text, find=str.rfind, shortest=False):
     return None
 
 
+def onwards(text, skip=True):
+    """All that followed the longest ending, or that ending."""
+    for length in range(len(text) - 1, 0, -1):
+        at = text.rfind(text[-length:], 0, -1)
+        if at >= 0:
+            return text[at + length :] if skip else text[-length:]
+    return None
+
+
 def contrary(count=30):
     """A text that never does what the automaton says."""
     text = "a"
@@ -80,6 +89,7 @@ ANSWERS = [
         (-0.95, "a multiplies b"),
         (0.6, "Mind the sign"),
         (0.2, "rate of 0.75"),
+        (-0.4, "multiplied by a too"),
         (5, "Along the key a row"),
     ),
     *of(
@@ -93,7 +103,12 @@ ANSWERS = [
         ("Comba", "key of its own"),
         ("Gated DeltaNet-2", "two gates"),
         ("DeltaProduct", "several times"),
-        ("GLA", "in the parentheses"),
+        ("GLA", "GLA takes nothing out"),
+        ("Gated Linear Attention", "It takes nothing out"),
+        ("RetNet", "always the same"),
+        ("RWKV-6", "RWKV-4 to 6"),
+        ("the delta rule", "What fades"),
+        ("delta rule", "Which member fades first"),
         ("transformer", "What fades"),
         (7, "a name, as a text"),
     ),
@@ -111,6 +126,7 @@ ANSWERS = [
         (handing(lambda d, k, b: -k), "before it fades"),
         (handing(lambda d, k, b: d * k), "needs a minus"),
         (handing(lambda d, k, b: -np.log(d) * k), "the logarithm"),
+        (handing(lambda d, k, b: -k / d), "makes it grow"),
         (handing(right_remove, replace=lambda d, k, b: k), "the rate is missing"),
         (handing(right_remove, replace=lambda d, k, b: b * b * k), "there twice"),
         (handing(right_remove, written=lambda v, b: v), "comes in full"),
@@ -126,6 +142,8 @@ ANSWERS = [
         (lambda text: None, "says nothing"),
         (lambda text: looking(text, find=str.find), "the first time"),
         (lambda text: looking(text, shortest=True), "the shortest ending"),
+        (onwards, "one letter is enough"),
+        (lambda text: onwards(text, skip=False), "the ending itself"),
         (lambda text: text[-1], "the last letter itself"),
         (lambda text: frequent(text), "the most frequent letter"),
         (lambda text: "?", "it should say"),

@@ -28,6 +28,8 @@ pose(
             3 * PRODUCTS: "A weight takes a multiplication and an addition: two FLOPs.",
             4 * PRODUCTS: "That is the backward pass alone: forward comes on top.",
             6 * 4.304e8: "That is one token: multiply by the 330 billion.",
+            6000 * PRODUCTS: "A billion is a thousand millions here, 10 to the 9.",
+            8 * PRODUCTS: "That is with recomputation: the rule of thumb takes six.",
             6 * 4.304e8 * 300e9: "That is with 300 billion tokens: here there are 330.",
             3 * cost.rwkv_forward_flops_per_token(cost.RWKV4["430M"]) * 330e9: "That "
             "is the exact count. The rule of thumb takes all parameters.",
@@ -44,6 +46,9 @@ pose(
         mistakes={
             32 * SHARE: "The speed is that of all 32 machines: so is the peak.",
             SHARE / 3: "Training takes six FLOPs a parameter and token, not two.",
+            SHARE * 8 / 6: "That counts recomputation too: a share from 6ND doesn't.",
+            SHARE / 1000: "The speed is 270 thousand tokens a second.",
+            1 / SHARE: "Turn it round: what was done, over what could have been.",
             SHARE * 989 / 1979: "1,979 TFLOP/s are for matrices that are half zeros.",
             SHARE * 989 / 312: "312 TFLOP/s is an A100; these are H100s, with 989.",
             100 * SHARE: "Right, but in percent: give a number between 0 and 1.",
@@ -67,6 +72,8 @@ def tokens_for_a_budget(tokens_for):
     right = 1e5 / 2.3 * 3600 * 4e14 * 0.4 / (6 * 3e9)
     mistakes = {
         right / 3600: "The price is for an hour, the peak for a second.",
+        right / 60: "An hour has 3,600 seconds, and not 60.",
+        1e5 / 2.3: "Those are the hours: how many tokens are read in them?",
         right / 0.4: "The utilisation is missing.",
         right / 0.4**2: "The utilisation makes it fewer tokens, not more.",
         right * 3: "With 2 FLOPs a parameter it is a forward pass: training takes 6.",
@@ -76,7 +83,11 @@ def tokens_for_a_budget(tokens_for):
         right * 3e9: "Those are FLOPs, over six: divide by the parameters too.",
         right * 6 * 3e9: "Those are FLOPs: a token takes six a parameter.",
     }
-    found = number_of(tokens_for(*arguments.values()))
+    answer = tokens_for(*arguments.values())
+    wrong_unless(
+        answer is not None, "The function returns nothing: return the number of tokens."
+    )
+    found = number_of(answer)
     hint = f"For {arguments} it should give {right:.3e}, not {found:.3e}."
     number(found, right, mistakes, hint, relative=1e-6)
     doubled = tokens_for(2e5, 3e9, 2.3, 4e14, 0.4)
@@ -110,6 +121,8 @@ def losses_without(answer):
         tuple(loss - WHOLE for loss in WITHOUT): "That is by how much the loss rises: "
         "give the loss itself.",
         tuple(loss / math.log(2) for loss in WITHOUT): "Those are bits: give nats.",
+        tuple(map(math.exp, WITHOUT)): "Those are perplexities: give the loss, which "
+        "is the logarithm.",
         tuple(BYTES * loss for loss in WITHOUT): "Those are sums over the text: divide "
         "by the bytes that are predicted.",
         WITHOUT[::-1]: "Turn it round: block 0 first.",
@@ -162,6 +175,7 @@ pose(
     NumberQuestion(
         right=ROOT,
         mistakes={
+            ROOT / 1e9: "That many billions: write all of it, as 1.5e10 or the like.",
             20 * ROOT: "That is the number of tokens: parameters are a twentieth of "
             "it.",
             ROOT**2: "Tokens are 20 N, so the budget goes with N²: take the root.",

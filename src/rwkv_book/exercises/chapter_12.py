@@ -103,6 +103,14 @@ def wrong_answers(decay, bonus, receptance, key, value, table):
         "The question runs over the keys, the columns: table @ receptance.",
     )
     yield (
+        (table + np.outer(value, key + bonus)) @ receptance,
+        "The bonus is added to the key, as in RWKV-4: here it multiplies the key.",
+    )
+    yield (
+        (table + new * bonus) @ (1 / (1 + np.exp(-receptance))),
+        "There is no sigmoid on the receptance any more: it is the question itself.",
+    )
+    yield (
         (table + np.outer(key * bonus, value)) @ receptance,
         "The outer product lies on its side: values are rows and keys are columns.",
     )
@@ -129,6 +137,11 @@ def wrong_tables(decay, bonus, receptance, key, value, table):
         table * decay + new.T,
         "The answer is right, and what is written lies on its side.",
     )
+    yield (
+        table * np.exp(-decay) + new,
+        "The answer is right. The decay that you are given is the share kept itself: "
+        "no exponential.",
+    )
     yield table, "The answer is right, and the table is as it was: fade it, write."
 
 
@@ -145,6 +158,10 @@ def one_step(step):
         wrong_unless(
             isinstance(found, tuple | list) and len(found) == 2,
             "It should return two things: the answer and the new table.",
+        )
+        wrong_unless(
+            np.shape(found[0]) != (SIZE, SIZE) or np.shape(found[1]) != (SIZE,),
+            "The other way round: first the answer, then the new table.",
         )
         answer = returned(found[0], (SIZE,), "an answer")
         table = returned(found[1], (SIZE, SIZE), "a table")
@@ -207,6 +224,14 @@ def wrong_joins(first, second, log_decay):
     yield (
         first * log_decay.sum(0) + second,
         "That is the logarithm of what is kept: take its exponential.",
+    )
+    yield (
+        first / kept + second,
+        "It grows: the log of a share kept is below zero already, so no minus.",
+    )
+    yield (
+        first * np.exp(-np.exp(log_decay).sum(0)) + second,
+        "Those are logarithms of shares kept, not of decay rates: one exponential.",
     )
     yield (
         first * np.exp(log_decay[1:].sum(0)) + second,
@@ -273,6 +298,8 @@ pose(
             math.log(0.01) + 5: "The share kept is exp(-exp(log w)): two logarithms.",
             math.log(0.99) + 5: "One percent is left, not lost.",
             math.log(-math.log10(0.01)) + 5: "The logarithm is the natural one.",
+            math.log2(-math.log(0.01)) + 5: "Both logarithms are natural ones.",
+            -ADDED: "Mind the sign: to forget more, log w has to rise.",
         },
         hint="Solve exp(-exp(-5 + x)) = 0.01 for x.",
         praise="log w = ln(-ln 0.01) = 1.53, and it stood at -5.",

@@ -23,6 +23,8 @@ pose(
             10: "10 erases half and writes all: the rate is for both.",
             9: "9 writes all of 8 beside half of 2: the rate is for both.",
             3: "3 is the step of the second write: add it to what was there.",
+            2: "2 is the first write alone: a second one follows.",
+            4: "4 is half of 8 alone: half of what was there stays.",
         },
         hint="Each write goes half of the way from what is there to the new value.",
         praise="From 0 to 2, then half of the way from 2 to 8.",
@@ -113,6 +115,10 @@ def slips(table, decay, key, value, removed, rate):
     )
     yield table * decay + write, "Nothing is taken out: this is RWKV-6."
     yield (
+        table * np.exp(-decay) - goes + write,
+        "The decay that you are given is the share kept itself: no exponential.",
+    )
+    yield (
         (table - goes) * decay + write,
         "What goes has decayed as well: only the table decays, beside what goes.",
     )
@@ -181,9 +187,10 @@ def tokens(length=5, size=4, values=3, seed=1):
     return removed, rate, key, random.normal(size=(length, values))
 
 
-def solved(removed, rate, key, value, own=True, first=-1, sign=1):
+def solved(removed, rate, key, value, own=True, turned=False, sign=1):
     """What each token finds (T,M), from one triangular system; options are slips."""
-    known = np.tril(removed @ key.T, first) @ value
+    pairs = key @ removed.T if turned else removed @ key.T
+    known = np.tril(pairs, -1) @ value
     others = np.tril(removed @ (removed * rate).T, -1)
     return np.linalg.solve(np.eye(len(key)) + sign * own * others, known)
 
@@ -218,6 +225,20 @@ def what_each_token_finds(my_found):
             ),
             "The rate is that of the token that asks: it should be that of the one "
             "that took out.",
+        ),
+        (
+            solved(removed, rate, removed, value),
+            "What is written stands under the key, and you ask as if it stood under "
+            "the removal key: there are two matrices.",
+        ),
+        (
+            solved(removed, rate, key * rate, value),
+            "What comes is written in full: the rate is for what goes.",
+        ),
+        (
+            solved(removed, rate, key, value, turned=True),
+            "You ask with the key what stands under the removal key: it is the other "
+            "way round.",
         ),
         (
             one_round(*arguments),
@@ -289,6 +310,9 @@ pose(
             1: "At 1 the error is gone at once. Keys may be somewhat longer.",
             0.5**0.5: "Shorter keys are only slower; find the longest that still "
             "settles.",
+            around(
+                1.4, absolute=0.0025
+            ): "1.4 settles, and so do keys a little longer: give two decimals.",
             around(1.46, absolute=0.03): "That one grows already, slowly: wait longer.",
         },
         hint="By which number is the error multiplied each time? It has to stay "

@@ -7,6 +7,7 @@ import numpy as np
 from rwkv_book.exercises import exercise, pose
 from rwkv_book.exercises.answers import (
     NumberQuestion,
+    Span,
     Wrong,
     result,
     returned,
@@ -26,6 +27,8 @@ pose(
             "is the rest.",
             0.0625: "That is four times: the 0 changes nothing.",
             -1: "That is a rate of 2.",
+            -3.375: "That is -1.5 to the third power: a 1 multiplies by 1 - 1.5.",
+            -3.5: "That subtracts 1.5 each time. A rate is a share of what is there.",
         },
         hint="A 1 multiplies by 1 minus the rate, a 0 by 1.",
         praise="The sign still knows that it was an odd number, but it is down to an "
@@ -44,6 +47,8 @@ pose(
         right=UNTIL,
         mistakes={
             UNTIL - 1: "Just before: after that many it is still a little more.",
+            Span(UNTIL - 0.9, UNTIL - 0.1): "There it is a hundredth exactly: how many "
+            "whole swaps make it less?",
             math.ceil(math.log(0.01) / math.log(1 - KEPT)): "That counts what is left "
             "by itself, 0.455 a swap. All the rest fades as well, to 0.545, and the "
             "norm behind the table makes up for that: what counts is the ratio.",
@@ -73,7 +78,8 @@ def a_swap(my_swap):
     returned(found, (size, size), "the matrix")
     along, one = np.zeros(size), np.eye(size)
     along[first], along[second] = 1, -1
-    across = abs(along)
+    across, unit = abs(along), along / math.sqrt(2)
+    earlier = np.roll(along, -1)
     mistakes = (
         (one, "That changes nothing. Take something out."),
         (
@@ -89,6 +95,16 @@ def a_swap(my_swap):
             mirror(across),
             "It swaps the two and turns their sign: +1 in both channels makes the "
             "mirror stand the other way. One of them has to be -1.",
+        ),
+        (
+            mirror(earlier),
+            "Those are channels 0 and 2: channels are counted from 0, as always in "
+            "Python.",
+        ),
+        (
+            one - 2 * (unit @ unit),
+            "A dot product is one number, and is taken from every entry: use the outer "
+            "product.",
         ),
         (
             one + np.outer(along, along),
@@ -157,6 +173,9 @@ pose(
         right=TOO_LARGE,
         mistakes={
             TOO_LARGE - 1: "One more: after that many the square still fits.",
+            Span(
+                TOO_LARGE - 0.9, TOO_LARGE - 0.1
+            ): "There it just fits: the next whole number of tokens is too many.",
             math.ceil(math.log(LARGEST) / math.log(1.2)): "That is when the number "
             "itself no longer fits. The norm squares it first.",
             math.ceil(math.log(LARGEST) / math.log(1.2) / 4): "The square doubles the "

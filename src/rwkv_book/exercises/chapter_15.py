@@ -24,6 +24,7 @@ pose(
         mistakes={
             NUMBERS: "That is how many numbers there are. A bfloat16 takes two bytes.",
             4 * NUMBERS: "That is float32, at four bytes a number.",
+            2 * NUMBERS / 1024: "Those are KiB: how many bytes?",
             2 * LAYERS * (2 + SIZE) * WIDTH: "That is a whole state. The two rows of a "
             "layer, the previous token of each sublayer, are not trained.",
             2 * SIZE * WIDTH: "That is one layer, or one head of each layer: there are "
@@ -86,6 +87,13 @@ def standard(x, other, axis=0):
     return (x - mean) / deviation, (other - mean) / deviation
 
 
+def by_variance(x, other):
+    """Both divided by the variance of the first, where a channel moves."""
+    variance = x.var(0)
+    variance = np.where(variance > 0, variance, 1)
+    return (x - x.mean(0)) / variance, (other - x.mean(0)) / variance
+
+
 def same_to_a_percent(found, wanted):
     """Whether two arrays are one; deviations by n and by n - 1 are the same here."""
     return np.allclose(found, wanted, rtol=0.02, atol=1e-6)
@@ -130,6 +138,14 @@ def standardise(my_standard):
             "drown the quiet ones.",
         ),
         (centred, "The mean is gone, and the deviation is not yet 1."),
+        (
+            by_variance(x, other),
+            "You divide by the variance: the deviation is its root.",
+        ),
+        (
+            [standard(each.T, each.T)[0].T for each in (x, other)],
+            "Each text is standardised by itself: it should be each channel, axis 0.",
+        ),
     ]
     result(
         found,
@@ -198,8 +214,8 @@ def slips(model, state):
     yield (
         logits[:, -1],
         (
-            "Short questions are filled up behind their end, and the answer is read "
-            "off after the filling: take it after each question's own last token."
+            "Short questions are padded behind their end, and the answer is read off "
+            "after the padding: take it after each question's own last token."
         ),
     )
     ahead = torch.tensor([[0] * (longest - len(q)) + q for q in QUESTIONS])
@@ -207,11 +223,20 @@ def slips(model, state):
     yield (
         logits[:, -1],
         (
-            "Short questions are filled up in front. The model reads the filling and "
+            "Short questions are padded in front. The model reads the padding and "
             "writes it into its tables."
         ),
     )
     yield readers.read_each(model, QUESTIONS)[0], "The prompt is missing."
+    right, _ = readers.read_each(model, QUESTIONS, state=state)
+    by_length = sorted(range(len(QUESTIONS)), key=lambda n: len(QUESTIONS[n]))
+    yield (
+        right[by_length],
+        "Right, but in the order of their lengths: give them back as they were asked.",
+    )
+    yield right.softmax(1), "Those are probabilities: return the logits."
+    first, _ = readers.read_each(model, [q[:1] for q in QUESTIONS], state=state)
+    yield first, "That is read off after the first token of each question."
     shortest = min(map(len, QUESTIONS))
     cut = torch.tensor([q[:shortest] for q in QUESTIONS])
     yield (
@@ -228,6 +253,8 @@ pose(
             ("its own", "of an RWKV-6", "of an RWKV-5", "none"): "So one would hope: "
             "they have read the same text. But a state of other weights is believed, "
             "and none is not. Measure it.",
+            ("of an RWKV-5", "of an RWKV-6", "none", "its own"): "Turn it round: the "
+            "lowest loss comes first.",
             ("its own", "of an RWKV-6", "none", "of an RWKV-5"): "RWKV-6 is the nearer "
             "relative, and still worse than nothing.",
             ("its own", "none", "of an RWKV-5", "of an RWKV-6"): "Nearly: which of the "

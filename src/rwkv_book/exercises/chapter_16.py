@@ -23,6 +23,7 @@ pose(
             -1.4: "-1.4 is a times -b. Along the key 1 - b of it is left.",
             -0.95: "-0.95 is a - b: what is taken out has faded, so a multiplies b.",
             0.6: "Mind the sign: 1 - b is below zero.",
+            -0.4: "-0.4 is 1 - a b: the 1 in the parenthesis is multiplied by a too.",
             0.2: "0.2 is a rate of 0.75. Here b is 1.75: Olmo's rates go up to 2.",
         },
         hint="Along the key a row is multiplied by 1 - b, and all of it by a.",
@@ -50,6 +51,11 @@ pose(
             "values, in the place of one rate.",
             "DeltaProduct": "DeltaProduct would write several times for one token.",
             "GLA": "GLA takes nothing out. Look at what stands in the parentheses.",
+            "Gated linear attention": "It takes nothing out. Look at what stands in "
+            "the parentheses.",
+            "RetNet": "RetNet's number is always the same, and it takes nothing out.",
+            "RWKV": "RWKV-4 to 6 take nothing out; RWKV-7 looks up before it fades.",
+            "Delta rule": "That is the second line's idea. Which member fades first?",
         },
         hint="What fades: by one number, or by one a key? What is taken out?",
         praise="One decay a head, taken out at one rate a head, looked up after "
@@ -127,6 +133,10 @@ def hand_over_slips(table, log_decay, key, value, rate):
         "You use the logarithm of the decay where the decay itself belongs.",
     )
     yield (
+        without(key / decay, rate * key),
+        "The decay is exp(log_decay): a minus in front of it makes it grow.",
+    )
+    yield (
         without(decay * key, key),
         "All that is found goes: the rate is missing in what is taken out.",
     )
@@ -182,6 +192,11 @@ def foretelling_slips(text):
     at = text.rfind(text[-1], 0, -1)
     if at >= 0:
         yield text[at + 1], "you take the shortest ending, and not the longest."
+    said = followed(text)
+    ending = text[len(text) - said[-1][1] :]
+    at = text.rfind(ending, 0, -1)
+    yield text[at + len(ending) :], "you say all that followed: one letter is enough."
+    yield ending, "you say the ending itself, and not what followed it."
     yield text[-1], "you say the last letter itself, and not what followed."
     yield max(sorted(set(text)), key=text.count), "you say the most frequent letter."
 

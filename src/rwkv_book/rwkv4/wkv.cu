@@ -247,15 +247,17 @@ KERNEL(backward, index T, index C, index chunks, index chunk, const scalar* deca
       before[0] = load(checkpoints + tile, C, at.lanes);
       UNROLL for (int i = 1; i < TILE; i++) if (i < rows)
         before[i] = merge(decay(before[i - 1], 1), one_token(k[i - 1], v[i - 1]), w);
+      index here = row + rows * C;  // walks back: one address is kept, not 16
       UNROLL for (int i = TILE - 1; i >= 0; i--) if (i < rows) {
+        here -= C;
         Sums sums = before[i], now = merge(sums, one_token(u + k[i], v[i]), w);
         Sums own = adjoint(now, g[i]);
         real as_newest = own.num * exponential(u + k[i] + own.log_scale - own.age * w);
         real as_earlier = exponential(k[i] + after.log_scale - after.age * w);
         real through_bonus = as_newest * (v[i] - over(now.num, now.den));
-        store(grad_value + row + i * C, as_newest + as_earlier * after.num, at.lanes);
-        store(grad_key + row + i * C,
-              through_bonus + as_earlier * (after.num * v[i] + after.den), at.lanes);
+        store(grad_value + here, as_newest + as_earlier * after.num, at.lanes);
+        store(grad_key + here, through_bonus + as_earlier * (after.num * v[i] + after.den),
+              at.lanes);
         grad_u += through_bonus;
         after = decay(after, 1);
         grad_w -= product(sums, after, w) * (sums.num * after.num + sums.den * after.den);

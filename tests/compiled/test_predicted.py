@@ -1,5 +1,6 @@
 """The model of a scheduler does on a few instructions what can be counted by hand."""
 
+import math
 import re
 from pathlib import Path
 
@@ -155,6 +156,29 @@ def test_the_readme_says_what_is_recorded():
     )
     floor = LADDER["floor"]
     assert f"from {first / floor:.1f}\nfloors to {last / floor:.1f}" in part
+
+
+def test_the_readme_says_what_is_recorded_of_the_shape_that_it_speaks_of():
+    """Every time that is not an older text's: what to measure, and where it goes."""
+    rows = {row["kernel"]: row for row in RECORD["kernels"]}
+    total = f"{sum(row['all, µs'] for row in rows.values()):.0f} µs"
+    assert f"| {total} at (8,4096,768), predicted |" in README
+    found = re.findall(r"\d+ to (\d+ µs)[^|]*\| in \|", README)
+    found += re.findall(r"(\d+ µs) as before", README)
+    assert len(found) == 3 and found[-2:] == [total, total]
+    twice = [row["bytes, µs"] for name, row in rows.items() if predicted.is_sum(name)]
+    states = 2 * math.prod(RECORD["shape"]) / predicted.BANDWIDTH / predicted.SUSTAINED
+    copy = RECORD["floor"] / predicted.SUSTAINED
+    parts = re.search(
+        r"Of the (\d+ µs) a copy .* take (\d+), .*\n.* takes (\d+), .* (\d+)\.\n",
+        README,
+    )
+    said = [f"{x:.0f}" for x in (copy, sum(twice), 1e6 * states)]
+    assert list(parts.groups()) == [total, *said]
+    for one_pass, name in predicted.PASSES.values():  # which a look back would save
+        saved = rows[one_pass]["all, µs"] + rows[name]["walk, µs"]
+        assert f"{saved:.0f} µs less {name}" in README
+    assert f": {rows['sum_adjoints']['instructions']:.0f} instructions" in README
 
 
 def test_three_chunks_lose_a_little_of_the_forward_pass():

@@ -46,7 +46,8 @@ REGISTERS, WARPS = 16_384, 16  # of a scheduler; registers go to warps by 256
 SUSTAINED = 0.9  # of the bandwidth is what a copy gets
 MEMORY_LATENCY = 650  # cycles, with other warps asking too
 LAUNCH = 1e-6  # seconds until a kernel that was queued before is under way
-LATENCY = {"MUFU": 22, "LDC": 30, "LDS": 30, "I2F": 22, "F2I": 22, "F2F": 22}  # else 4
+LATENCY = {"MUFU": 22, "LDC": 30, "LDS": 30, "LDL": 30}  # a thread's own memory: cached
+LATENCY |= {"I2F": 22, "F2I": 22, "F2F": 22}  # else 4
 # Cycles for which an instruction of a warp keeps its unit: 32 lanes over its width.
 UNITS = {
     "MUFU": 8,
@@ -137,9 +138,9 @@ def loop_rows(text, at_least=150, writes=False):
 
 
 def walk_loop(text):
-    """The Instructions of the loop over chunks, which writes nothing."""
+    """The Instructions of the loop over chunks, which writes nothing; or none."""
     quiet = [rows for rows in loops(text) if not writes_memory(rows)]
-    return tuple(instruction(*row) for row in max(quiet, key=len))
+    return tuple(instruction(*row) for row in max(quiet, key=len, default=()))
 
 
 def writes_memory(rows):
@@ -148,17 +149,53 @@ def writes_memory(rows):
 
 def loops(text):
     """The lines of each loop of a kernel, each line as (name, operands)."""
-    rows, labels = [], {}
+    code = code_of(text)
+    return [code.part(loop) for loop in code.loops]
+
+
+class Code(NamedTuple):
+    """The lines of a kernel as (name, operands), and where (begin, end) its loops are.
+
+    Of the lines before each of `places` all run, or none.
+    """
+
+    rows: list
+    loops: list
+    places: list
+
+    def part(self, loop):
+        """Its lines."""
+        return self.rows[slice(*loop)]
+
+    def count(self, loop, name):
+        """How many of its lines have such a name."""
+        return sum(row[0].startswith(name) for row in self.part(loop))
+
+    def inside(self, loop):
+        """The loops in a loop."""
+        begin, end = loop
+        return [x for x in self.loops if begin <= x[0] and x[1] <= end and x != loop]
+
+
+def code_of(text):
+    """The Code of a kernel. What stands behind its end and leads back is no loop."""
+    rows, labels, loops = [], {}, []
     for line in text.splitlines():
         if label := re.match(r"\s*(\.L_x_\d+):", line):
             labels[label[1]] = len(rows)
         pattern = r"/\*[0-9a-f]{4,}\*/\s+(?:@!?U?P\w+\s+)?([A-Z][\w.]*)(.*?);"
         if found := re.search(pattern, line):
             rows.append(found.groups())
-    for end, (name, operands) in enumerate(rows):
+    places = {*labels.values(), len(rows)}
+    for end, (name, operands) in enumerate(rows, 1):
         target = re.search(r"\.L_x_\d+", operands)
-        if name.startswith("BRA") and target and labels[target[0]] <= end:
-            yield rows[labels[target[0]] : end + 1]
+        if name.startswith("BRA") and target:
+            places.add(end)
+            if labels[target[0]] < end:
+                loops.append((labels[target[0]], end))
+    exits = [end for end, (name, _) in enumerate(rows) if name == "EXIT"]
+    loops = [loop for loop in loops if not exits or loop[1] <= exits[-1]]
+    return Code(rows, loops, sorted(places))
 
 
 def instruction(name, operands):
@@ -167,8 +204,12 @@ def instruction(name, operands):
     if name.startswith(NO_RESULT):
         writes, reads = (), registers(operands)
     else:
-        wide = "WIDE" in name or (".64" in name and name.startswith(("LD", "CS2R")))
-        writes, reads = registers(first, wide), registers(rest)
+        width = 2 if "WIDE" in name else 1
+        if name.startswith(("LD", "CS2R")):
+            width = next(
+                (int(bits) // 32 for bits in ("64", "128") if f".{bits}" in name), 1
+            )
+        writes, reads = registers(first, width), registers(rest)
     base = name.split(".")[0]
     latency = MEMORY_LATENCY if base in ("LDG", "LD") else LATENCY.get(base, 4)
     unit = base if base in UNITS else "ALU" if base in ALU else "FMA"
@@ -177,15 +218,14 @@ def instruction(name, operands):
     return Instruction(writes, reads, unit, latency)
 
 
-def registers(operands, wide=False):
-    """The registers and predicates in a list of operands."""
+def registers(operands, width=1):
+    """The registers and predicates in a list of operands, each and those behind it."""
     found = set()
     for name, number, more in re.findall(
         r"\b(U?[RP])(\d+)(?:\.reuse)?(\.64)?", operands
     ):
-        found.add(name + number)
-        if more or wide:
-            found.add(f"{name}{int(number) + 1}")
+        count = 2 if more else width
+        found |= {f"{name}{int(number) + i}" for i in range(count)}
     return tuple(found)
 
 

@@ -4,8 +4,9 @@
     python benchmarks/table_predicted.py
 
 By the model of `predicted.py`: the loop over tokens of `forward` and `backward_rows`,
-in machine code, on one scheduler. `backward_keys` has loops in loops, so of it only
-what its multiplications and additions take is said, one a cycle: *at least* so long.
+in machine code, on one scheduler. `backward_keys` has loops in loops, twice: what a
+warp does for a tile of tokens is written out, each loop as often as it turns. What a
+thread keeps in memory is thought to be in the cache.
 
 Beside them stand the bytes that have to travel, and what chunks of 16 tokens on tensor
 cores would need: the FLOPs of `table_chunked` at the peak of these cores, twice as many
@@ -31,7 +32,6 @@ CHUNK, TENSOR_CORES = 16, 989e12  # FLOPs a second of an H100, in bfloat16
 # Bytes for each number of a vector: log_decay has 4 and the others 2. Forward reads six
 # vectors and writes one; backward reads seven, and writes gradients of six.
 BYTES = {"forward": 6 * 2 + 4, "backward": 6 * 2 + 4 + 5 * 2 + 4}
-KEYS_ARITHMETIC = 3 + 3 + 8  # of backward_keys, for each number of a table and token
 
 
 def rows_for(source, shape=SHAPE):
@@ -41,17 +41,80 @@ def rows_for(source, shape=SHAPE):
     code = gpu.compile_for(source, STORED[DTYPE], "sm_90")
     for kernel, text in predicted.listing(code).items():
         used = predicted.used_registers(text)
-        nested = kernel == "backward_keys"
-        row = {"kernel": kernel, "registers": used, "at least": nested}
-        cycles = warps * KEYS_ARITHMETIC * HEAD
-        if not nested:
-            body = predicted.tile_loop(text)
-            cycles = predicted.cycles_of_all(body, warps, predicted.resident(used))
-            row["instructions"] = len(body)
-            row["reads"] = sum(x.latency == predicted.MEMORY_LATENCY for x in body)
-            row["exponentials"] = sum(x.unit == "MUFU" for x in body)
-        row["cycles a token"] = cycles
-        yield row | {"µs": 1e6 * (length * cycles / predicted.CLOCK + predicted.LAUNCH)}
+        loops, tokens = [predicted.loop_rows(text)], 1
+        if kernel == "backward_keys":
+            tokens = source.number("TILE_BYTES") // 4
+            loops = tiles(text, tokens, source.number("ROWS"))
+        bodies = [tuple(predicted.instruction(*x) for x in rows) for rows in loops]
+        cycles = sum(
+            predicted.cycles_of_all(body, warps, predicted.resident(used)) / tokens
+            for body in bodies
+        )
+        done = [x for body in bodies for x in body]
+        yield {
+            "kernel": kernel,
+            "registers": used,
+            "instructions": len(done) / tokens,
+            "reads": sum(x.latency == predicted.MEMORY_LATENCY for x in done) / tokens,
+            "exponentials": sum(x.unit == "MUFU" for x in done) / tokens,
+            "cycles a token": cycles,
+            "µs": 1e6 * (length * cycles / predicted.CLOCK + predicted.LAUNCH),
+        }
+
+
+def tiles(text, tokens, together):
+    """The lines that a warp runs for so many tokens, in both passes of backward_keys.
+
+    Of a table it works on so many rows `together`.
+    """
+    code = predicted.code_of(text)
+    reading = [x for x in code.loops if code.count(x, "MUFU") and not code.inside(x)]
+    for inner in reading:
+        around = [loop for loop in code.loops if inner in code.inside(loop)]
+        smallest = min(around, key=lambda loop: loop[1] - loop[0])
+        yield written_out(code, smallest, tokens, together)
+
+
+def written_out(code, loop, *tile):
+    """The lines of one turn of a loop, and of all turns of the loops in it.
+
+    A loop of the kind of one before, and what multiplies outside of all loops, is for
+    the last tokens of a tile that is not whole: it is left out.
+    """
+    (place, end), rows, kinds = loop, [], set()
+    inside = code.inside(loop)
+    if not inside:
+        return code.part(loop)
+    while place < end:
+        inner = max((x for x in inside if x[0] == place), default=None)
+        block = place, min(x for x in code.places if x > place)
+        if inner and kind(code, inner) not in kinds:
+            rows += turns(code, inner, *tile) * written_out(code, inner, *tile)
+            kinds.add(kind(code, inner))
+        elif not inner and not code.count(block, "FMUL"):
+            rows += code.part(block)
+        place = (inner or block)[1]
+    return rows
+
+
+def turns(code, loop, tokens, together):
+    """How often a loop turns in a tile.
+
+    One that holds others does so once for the rows that are worked on together. In the
+    innermost a product that is not added is there for each token, and where sums are
+    made for each token of each row.
+    """
+    if code.inside(loop):
+        return HEAD // together
+    adds = code.count(loop, "FFMA") > 0
+    return tokens * (together if adds else 1) // code.count(loop, "FMUL")
+
+
+def kind(code, loop):
+    """How many exponentials and sums it has for a product."""
+    return tuple(
+        code.count(loop, x) / code.count(loop, "FMUL") for x in ("MUFU", "FFMA")
+    )
 
 
 def chunk_flops(length=1024):
@@ -75,9 +138,11 @@ def floors(shape=SHAPE):
 def main():
     source = source_for(HEAD, HEAD, True, False)
     rows, least = list(rows_for(source)), list(floors())
-    print("PREDICTED, not measured: RWKV-7's recurrence on an H100; keys: at least")
-    measure.print_table([{key: row.get(key, "") for key in rows[-1]} for row in rows])
+    print("PREDICTED, not measured: RWKV-7's recurrence on an H100")
+    measure.print_table(rows)
     measure.print_table(least)
+    together = sum(row["µs"] for row in rows)
+    print(f"predicted: {together:,.0f} µs forward and backward")
     measure.record(
         "table-predicted",
         "an H100, predicted on a CPU",
@@ -88,6 +153,7 @@ def main():
         head=HEAD,
         dtype=str(DTYPE).removeprefix("torch."),
         floors=least,
+        together=together,
         nvrtc=".".join(map(str, gpu.cuda_packages("")[1][1:])),
     )
 

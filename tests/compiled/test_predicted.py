@@ -36,6 +36,8 @@ def test_what_an_instruction_reads_and_writes():
     assert LOAD.latency == predicted.MEMORY_LATENCY
     wide = instruction("IMAD.WIDE", " R8, R4, 0x2, R6 ")
     assert set(wide.writes) == {"R8", "R9"} and set(wide.reads) == {"R4", "R6"}
+    four = instruction("LDS.128", " R48, [R96+0x2000] ")
+    assert set(four.writes) == {"R48", "R49", "R50", "R51"} and four.reads == ("R96",)
     store = instruction("STG.E", " [R2.64], R6 ")
     assert store.writes == () and set(store.reads) == {"R2", "R3", "R6"}
 

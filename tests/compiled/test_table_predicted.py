@@ -1,14 +1,17 @@
 """What is predicted of RWKV-7's loop is what machine code, and the texts, say."""
 
 import json
+from collections import Counter
 from pathlib import Path
 
+import predicted
 import pytest
 import table_predicted
 import torch
 from helpers.ptx.nvrtc import needs_nvdisasm, needs_nvrtc
 
 from rwkv_book import results
+from rwkv_book.compiled import gpu
 from rwkv_book.family.kernels import SOURCE, source_for
 
 (RECORD,) = results.of("table-predicted")
@@ -35,6 +38,39 @@ def test_a_thread_reads_its_share_of_five_rows_and_takes_one_of_decays():
         assert ROWS[kernel]["exponentials"] == RECORD["head"] // 32
 
 
+@needs_nvrtc
+@needs_nvdisasm
+def test_a_tile_of_keys_is_written_out_once_and_whole():
+    """As many sums and products as table.cu has for 16 tokens and 64 rows, no more."""
+    head, tokens = RECORD["head"], 16
+    code = gpu.compile_for(source_for(head, head, True, False), "bfloat16", "sm_90")
+    counted = []
+    for rows in table_predicted.tiles(
+        predicted.listing(code)["backward_keys"], tokens, 4
+    ):
+        names = Counter(name.partition(".")[0] for name, _ in rows)
+        counted.append([names[x] for x in ("FFMA", "FMUL", "MUFU", "LDG", "STG")])
+    numbers = tokens * head  # of which each sum is written out once, and each product
+    reads = 3 + 2 * 2, 5 + 4 * 2  # of keys, and of rows, by two each
+    assert counted == [
+        [2 * numbers, numbers + tokens, tokens, tokens * reads[0], head],
+        [
+            9 * numbers,
+            2 * (numbers + tokens),
+            tokens,
+            tokens * reads[1] + head,
+            5 * tokens,
+        ],
+    ]
+
+
+def test_the_keys_take_most_of_a_training_step():
+    assert RECORD["together"] == sum(row["µs"] for row in RECORD["rows"])
+    assert ROWS["backward_keys"]["µs"] > 0.5 * RECORD["together"]
+    arithmetic = 3 + 3 + 8  # for each number of a table and token, one a cycle
+    assert ROWS["backward_keys"]["cycles a token"] > arithmetic * RECORD["head"]
+
+
 def test_the_texts_say_what_is_recorded():
     loop, (floor, _) = ROWS["forward"]["µs"], RECORD["floors"]
     assert floor["chunks, µs"] == floor["bytes, µs"] > floor["tensor cores, µs"]
@@ -42,10 +78,20 @@ def test_the_texts_say_what_is_recorded():
     assert f"at least {floor['chunks, µs']:.0f} µs" in comment
     assert f"({floor['tensor cores, µs']:.0f} µs of products)" in comment
     assert f"predicted to take {loop / 1000:.1f} ms" in comment
+    backward = sum(row["µs"] for row in RECORD["rows"]) - loop
+    both = f"{loop / 1000:.1f} ms forward and {backward / 1000:.1f} backward at"
+    bytes_ms = " and ".join(f"{x['bytes, µs'] / 1000:.2f}" for x in RECORD["floors"])
+    said = f"| {both} (8,4096,768), predicted, and {bytes_ms} for their bytes |"
+    readme = Path(table_predicted.__file__).with_name("README.md").read_text("utf-8")
+    assert said in readme
+    keys = ROWS["backward_keys"]
+    assert 0.5 < 1 - keys["instructions"] / keys["cycles a token"] < 0.6
+    said = f"{keys['µs'] / 1000:.1f} ms: {keys['instructions']:,.0f} instructions a"
+    assert f"`backward_keys` takes {said} token" in readme
     cells = json.loads(CHAPTER.read_text("utf-8"))["cells"]
     (text,) = (x for c in cells if "`table.cu` is" in (x := "".join(c["source"])))
-    assert f"predicted {loop / 1000:.1f} ms forward at (8,4096,768)" in text
-    assert f"at least {floor['chunks, µs'] / 1000:.2f} (" in text
+    assert f"predicted {both} (8,4096,768)" in text
+    assert f"at least {bytes_ms} (" in text
 
 
 @pytest.mark.parametrize("backward", [0, 1])

@@ -45,6 +45,7 @@ MULTIPROCESSORS, SCHEDULERS, CLOCK, BANDWIDTH = 132, 4, 1.755e9, 3.35e12
 REGISTERS, WARPS = 16_384, 16  # of a scheduler; registers go to warps by 256
 SUSTAINED = 0.9  # of the bandwidth is what a copy gets
 MEMORY_LATENCY = 650  # cycles, with other warps asking too
+L2_BANDWIDTH = 5120 * CLOCK  # bytes a cycle as NVIDIA gives them for an A100: assumed
 LAUNCH = 1e-6  # seconds until a kernel that was queued before is under way
 LATENCY = {"MUFU": 22, "LDC": 30, "LDS": 30, "LDL": 30}  # a thread's own memory: cached
 LATENCY |= {"I2F": 22, "F2I": 22, "F2F": 22}  # else 4
@@ -84,6 +85,7 @@ PASSES = {  # the kernels of each, with more than one chunk
     "forward": ("sum_chunks", "forward"),
     "backward": ("sum_adjoints", "backward"),
 }
+READ_TWICE = {"forward": 2, "backward": 3}  # arrays that a kernel reads after another
 STATE = 4  # numbers, each of them a read
 SHAPES = [(batch, length, 768) for batch in (1, 8, 32) for length in (1024, 4096)]
 SHAPES += [(1, 65_536, 768), (4, 4096, 768), (8, 512, 256), (8, 1024, 2048)]
@@ -363,6 +365,38 @@ def microseconds(*arguments):
     return sum(row["all, µs"] for row in predict(*arguments))
 
 
+def in_pieces(kernels, dtype, shape, pieces, chunks):
+    """Microseconds, if (batch, time) is cut into so many pieces, one after the other.
+
+    What is read twice, chunk by chunk, comes from the L2 cache the second time, as if
+    a piece had room there.
+    """
+    batch, length, channels = shape
+    piece, total = (batch // pieces[0], length // pieces[1], channels), 0
+    for row in predict(kernels, dtype, piece, chunks):
+        again = least_bytes(piece, READ_TWICE.get(row["kernel"], 0), dtype.itemsize)
+        again *= 1e6 * (chunks - 1) / chunks
+        saved = again / BANDWIDTH / SUSTAINED - again / L2_BANDWIDTH
+        limits = row["compute, µs"], row["bytes, µs"]
+        total += row["all, µs"] - max(limits) + max(limits[0], limits[1] - saved)
+    return math.prod(pieces) * total
+
+
+def pieces_table(kernels, dtype, shape):
+    """A row for some ways to cut into pieces, each in its best number of chunks."""
+    for pieces in ((1, 1), (1, 4), (4, 1)):
+        times = {n: in_pieces(kernels, dtype, shape, pieces, n) for n in TRIED[1:]}
+        chunks, count = min(times, key=times.get), math.prod(pieces)
+        yield {
+            "pieces of (batch, time)": list(pieces),
+            "chunks": chunks,
+            "read twice, MB": least_bytes(shape, 3, dtype.itemsize) / count / 1e6,
+            "more launches": 4 * (count - 1),
+            "both, µs": times[chunks],
+            "floors": times[chunks] / floor_of(shape, dtype),
+        }
+
+
 def used_registers(text):
     """How many registers a thread has: they are numbered."""
     return 1 + max(map(int, re.findall(r"\bR(\d+)\b", text)))
@@ -428,6 +462,7 @@ def main():
             shape=list(shape),
             floor=floor,
             kernels=rows,
+            pieces=list(pieces_table(kernels, dtype, shape)),
             nvrtc=".".join(map(str, gpu.cuda_packages("")[1][1:])),
         )
 

@@ -183,6 +183,24 @@ def test_the_readme_says_what_is_recorded_of_the_shape_that_it_speaks_of():
     assert f": {rows['sum_adjoints']['instructions']:.0f} instructions" in README
 
 
+@needs_nvrtc
+@needs_nvdisasm
+def test_pieces_that_fit_a_cache_cost_in_launches_what_they_save():
+    dtype, shape = getattr(torch, RECORD["dtype"]), tuple(RECORD["shape"])
+    whole, by_time, by_text = RECORD["pieces"]
+    kernels = predicted.listed(SOURCE, dtype)
+    found = predicted.in_pieces(kernels, dtype, shape, (1, 4), by_time["chunks"])
+    assert found == by_time["both, µs"]
+    said = (
+        f"gradients, {by_time['read twice, MB']:.0f} MB, are in the L2 cache (50 MB; "
+    )
+    assert said in README and f"; {by_time['more launches']} more launches |" in README
+    times = [f"{x['both, µs']:.0f}" for x in (by_time, by_text, whole)]
+    now = f"{sum(row['all, µs'] for row in RECORD['kernels']):.0f} µs"
+    assert f"{times[0]} for {now}, and by texts instead of time {times[1]};" in README
+    assert f"at once, {times[2]}, or {whole['floors']:.1f} floors" in README
+
+
 def test_three_chunks_lose_a_little_of_the_forward_pass():
     """As the README says; what they gain in the backward pass is more."""
     for shape in map(str, predicted.SHAPES):

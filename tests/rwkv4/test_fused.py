@@ -309,6 +309,23 @@ def test_the_smallest_and_the_largest_rates_are_only_rates(device, chunks, dtype
 
 @on_every_device
 @every_cut
+@pytest.mark.parametrize(("first", "with_state"), [(0, True), (32, False)])
+@pytest.mark.parametrize("dtype", TOLERANCE, ids=str)
+def test_a_key_of_minus_infinity_counts_for_nothing(
+    device, chunks, first, with_state, dtype
+):
+    """Wherever there is something to average: also where a chunk begins, or is all."""
+    tensors = [tensor.to(dtype) for tensor in arguments(80, 1, with_state)]
+    tensors[2] = tensors[2].clone()
+    tensors[2][:, first, 0] = tensors[2][:, first : first + 32, 1] = -torch.inf
+    form = partial(wkv_fused, chunks=chunks)
+    results, gradients = run_with_gradients_on(device, form, tensors)
+    wanted, by = run_with_gradients(wkv_recurrent, [t.double() for t in tensors])
+    assert_all_near([*results, *gradients], [*wanted, *by], TOLERANCE[dtype])
+
+
+@on_every_device
+@every_cut
 def test_a_rate_that_is_no_number_is_heard_of(device, chunks):
     _, *rest = on(device, arguments(64, 1, with_state=False))
     decay_rate = torch.tensor([0.5, torch.nan, 1], device=device).double()

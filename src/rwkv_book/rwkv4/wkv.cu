@@ -38,9 +38,8 @@ DEVICE void store(scalar* to, Sums x, index C, int lanes) {
   store(to + 3 * C, x.age, lanes);
 }
 
-DEVICE Sums no_token() {  // on a scale of exp(-infinity): sign and exponent all ones
-  real scale = as_real((bits{} + (SINGLE ? 0x1ff : 0xfff)) << FRACTION);
-  return {real{}, real{}, scale, real{}};
+DEVICE Sums no_token() {  // on a finite scale: a key may be -infinity, and meet no other
+  return {real{}, real{}, real{} - (scalar)(SINGLE ? 3e38 : 1e308), real{}};
 }
 DEVICE Sums one_token(real logit, real value) { return {value, real{} + 1, logit, real{}}; }
 DEVICE Sums decay(Sums x, scalar steps) {

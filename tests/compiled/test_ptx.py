@@ -82,6 +82,8 @@ def result(name, *operands, bits=32, units=False):
         ("cvt.s32.s16", (65535,), 2**32 - 1),
         ("cvt.u32.u64", (2**32 + 3,), 3),
         ("mov.b32", ("{1, 2}",), 2**17 + 1),
+        ("cvt.rzi.s32.f32", (bits_of(-2.7),), 2**32 - 2),
+        ("cvt.rzi.s32.f32", (bits_of(1e10),), 2**31 - 1),
         ("cvt.rn.f16.f32", (bits_of(65519.9),), 0x7BFF),
         ("cvt.rn.f16.f32", (bits_of(65520),), 0x7C00),
         ("cvt.rn.f16.f32", (bits_of(-(2.0**-24)),), 0x8001),

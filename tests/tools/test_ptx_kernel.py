@@ -34,9 +34,21 @@ WRONG = {
     "the numbers": (shift("t > 0 ?", "i >= C ?"), "ask whether t is 0"),
     "endless": (shift("int c =", "while (true) out[i] = 0; int c ="), "does not end"),
     "NVRTC's complaint": (shift("float before", "flowt before"), "line 7: identifier"),
+    "a whole number": (shift("float before", "int before"), "behind its point"),
+    "a number nobody wrote": (
+        shift(
+            "before = t > 0 ? x[i - C] : 0;", "before; if (t > 0) before = x[i - C];"
+        ),
+        "reads what nobody wrote: give it a value first",
+    ),
+    "no header": ("#include <cstdio>" + SHIFT, "an #include finds no file"),
+    "a function on no GPU": (
+        "float one() { return 1; }" + shift("(1 -", "(one() -"),
+        "line 1: beside a kernel, a function is __device__",
+    ),
     "no instruction": (
         shift("(1 - mix[c])", "__sinf(1 - mix[c])"),
-        "gives up: line .* no meaning is known of sin",
+        "gives up: line .* no meaning is known of sin.*ask exercises.check",
     ),
 }
 

@@ -42,6 +42,8 @@ ODD = {
     "cvt.bf16.f32": "d.u16 = as_bfloat16(a.f32);",
     "cvt.f16.f32": "d.u16 = as_float16(a.f32);",
     "cvt.f32.f16": "d.f32 = from_float16(a.u16);",
+    "cvt.rzi.s32.f32": "d.s32 = std::isnan(a.f32) ? 0 : (int32_t)"
+    "std::clamp((double)a.f32, -2147483648.0, 2147483647.0);",
     "cvt.f32.bf16": "d.u32 = (uint32_t)a.u16 << 16;",
 }
 

@@ -54,7 +54,9 @@ def translated(text):
     except nvrtc.Complaint as complaint:
         raise warps.Fault(str(complaint), "compiler") from None
     except ValueError as error:
-        raise warps.Fault(f"the machine gives up: {error}", "compiler") from None
+        raise warps.Fault(
+            f"the machine gives up: {error}; ask exercises.check", "compiler"
+        ) from None
     return program
 
 
@@ -81,8 +83,9 @@ def as_fault(fault, arrays, block):
         kind, other = KINDS.get(fault.kind, access), fault.other or 0
         return warps.as_fault([kind, name, at, fault.thread, other], arrays, block)
     number, place = divmod(fault.thread, block)
+    more = ": give it a value first" if fault.kind == "U" else ""
     return warps.Fault(
-        f"thread {place} of block {number} {machine.FAULTS[fault.kind]}",
+        f"thread {place} of block {number} {machine.FAULTS[fault.kind]}{more}",
         KINDS.get(fault.kind, "crash"),
     )
 

@@ -13,6 +13,7 @@
 
 #define __global__
 #define __device__ inline
+#define __launch_bounds__(...)
 #define __forceinline__
 struct dim3 { unsigned x = 1, y = 1, z = 1; };
 static dim3 threadIdx, blockIdx, blockDim, gridDim;

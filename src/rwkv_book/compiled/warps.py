@@ -24,9 +24,18 @@ WARP, SECTOR = 32, 32  # threads that go in step; bytes that travel together
 PATIENCE = 20  # seconds for a kernel to end
 MOST = 1_000_000  # accesses of all threads together
 INSTEAD = "read on without: what it would print stands in the page."
-HEAD = r"__global__\s+void\s+(\w+)\s*\(([^)]*)\)\s*\{"
+BOUNDS = r"(?:__launch_bounds__\s*\([^)]*\)\s*)?"
+HEAD = rf"__global__\s+void\s+{BOUNDS}(\w+)\s*\(([^)]*)\)\s*\{{"
 POINTER = r"\b(const\s+)?float(\s+const)?\s*\*\s*(?:(?:__restrict__|const)\b\s*)*"
 INTEGERS = {"int", "unsigned", "long", "long long", "size_t"}
+NOT_HERE = {  # what readers add, and what to do about it
+    r"#\s*include": "an #include finds no file: take it away, a kernel needs none",
+    r"<<<": "the launch comes from here: take <<< >>> away, and what is around it",
+    r"\btemplate\b": "a template is no kernel yet: write its types",
+    r"\bstatic\s+(?!__device__|inline|const)": "a static variable would be one for all "
+    "threads, which come in any order: take one of the thread's own",
+}
+ADVICE = {"unary ‘&’": ": write x + i for &x[i]"}  # by what g++ complains of
 TOGETHER = "__shared__", "__syncthreads", "__shfl", "atomicAdd"
 SENTENCES = {  # by what warps.h calls a fault
     "reads": "reads {array}[{at}], which is not there: {array} has {size} numbers",
@@ -107,12 +116,18 @@ def signature(text):
     Fault where there is not exactly one, or where it is not for this machine.
     """
     plain = re.sub(r"//[^\n]*|/\*.*?\*/", " ", text, flags=re.DOTALL)
+    for pattern, sentence in NOT_HERE.items():
+        if re.search(pattern, plain):
+            raise Fault(sentence, "head")
     heads = re.findall(HEAD, plain)
     if len(heads) != 1:
         raise Fault(
             f"there should be one `__global__ void name(...) {{`, and {len(heads)} are",
             "head",
         )
+    opened, closed = plain.count("{"), plain.count("}")
+    if opened != closed:
+        raise Fault(f"each {{ needs its }}: it has {opened} and {closed}", "head")
     for word in TOGETHER:
         if word in plain:
             raise Fault(f"{word} needs threads that run together", "together")
@@ -126,8 +141,12 @@ def parameter_of(part):
         return found[3], "const float*" if found[1] or found[2] else "float*"
     *words, name = part.replace("unsigned int", "unsigned").split()
     kind = " ".join(word for word in words if word != "const")
-    if kind not in INTEGERS | {"float"}:
-        raise Fault(f"the parameter `{part.strip()}` is of no type known here", "head")
+    if kind not in INTEGERS | {"float"} or not name.isidentifier():
+        raise Fault(
+            f"the parameter `{part.strip()}` is of no type known here: write float* "
+            "or const float* for an array, and int for a number",
+            "head",
+        )
     return name, kind
 
 
@@ -177,9 +196,10 @@ def compile_with(compiler, source, program):
     )
     if done.returncode:
         complaint = done.stderr.decode(errors="replace")
-        found = re.search(r"kernel\.cu:(\d+):\d+: error: (.*)", complaint)
+        found = re.search(r"kernel\.cu:(\d+):\d+: (?:fatal )?error: (.*)", complaint)
         sentence = f"line {found[1]}: {found[2]}" if found else complaint[:300]
-        raise Fault(sentence, "compiler")
+        more = (advice for words, advice in ADVICE.items() if words in sentence)
+        raise Fault(sentence + next(more, ""), "compiler")
 
 
 def run(program, numbers, told, patience):

@@ -265,7 +265,9 @@ def shifts(text, launch=warps.launch):
         "out begins as NaN, and what is added to NaN is NaN: write to it with =.",
     )
     wrong_unless(
-        missing == 0, f"Of {out.size} numbers in out, {missing} are never written."
+        missing == 0,
+        f"Of {out.size} numbers in out, {missing} are never written, or are made of "
+        "what stood there before, which is no number.",
     )
 
     def same(one, other):
@@ -326,12 +328,13 @@ def what_is_wrong_with_it(fault, text):
     (block, thread), other = fault.threads
     if fault.kind == "race":
         return f"{fault}. Read from x, write to out: threads come in any order."
-    if fault.kind == "twice" and thread == other[1]:
+    if fault.kind == "twice" and fault.at == thread == other[1]:
         return (
             f"{fault}. threadIdx begins again in every block: before it come "
             "blockIdx.x * blockDim.x other threads."
         )
-    if fault.kind == "twice" and fault.at in (block, BLOCK * block):
+    alone = other[0] == block and fault.at in (block, BLOCK * block)
+    if fault.kind == "twice" and alone:
         return f"{fault}. blockIdx counts blocks: threadIdx.x has to be added."
     if fault.kind == "twice":
         return f"{fault}. Every number of out should belong to one thread."
@@ -376,6 +379,8 @@ def wrong_shifts(x, mix):
         shifted(x, mix, beside),
         "i - 1 is the channel next door. The previous token is C numbers back.",
     )
+    swapped = shifted(x.reshape(channels, length, batch), mix[:batch])
+    yield swapped.reshape(x.shape), "The sizes come as B, T and C, in this order."
     rows = np.arange(batch * length).reshape(batch, length, 1)
     by_token = "It takes mix by the token. mix has one for every channel, i % C."
     yield shifted(x, mix[rows]), by_token
@@ -399,6 +404,11 @@ def wrong_shifts(x, mix):
         "i - T is T numbers back. A token has C, so the previous one is C back.",
     )
     yield mix * x + before, "The previous token comes in whole: its share is 1 - mix."
+    yield mix * x, "The previous token is never heard: is `before` still 0?"
+    yield (
+        shifted(x, mix, np.trunc(before)),
+        "The previous token has lost what is behind its point: an int keeps none.",
+    )
 
 
 def compiles_for_a_gpu(text):

@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 from helpers.disks import read_only
+from helpers.limits import files_of_at_most, has_limits
 
-from rwkv_book import folders
+from rwkv_book import checkpoint, folders
 
 
 @pytest.fixture
@@ -84,6 +85,24 @@ def test_a_library_that_does_not_say_why_is_understood_by_the_disk(
     with pytest.raises(folders.DiskFull):  # noqa: SIM117
         with folders.whole(tmp_path / "file"):
             raise RuntimeError("enforce fail at inline_container.cc")
+
+
+@has_limits
+@pytest.mark.parametrize("suffix", [".safetensors", ".pth"])
+def test_a_file_that_may_not_be_as_large_says_so_whoever_writes_it(tmp_path, suffix):
+    """As under `ulimit -f`: each library has another error for it."""
+    params = checkpoint.load(checkpoint.shipped("generations/rwkv7"))
+    path = tmp_path / f"model{suffix}"
+    sentence = rf"model\{suffix} would be larger than a file may be .*ulimit -f"
+    with files_of_at_most(10_000):
+        with pytest.raises(folders.DiskFull, match=sentence):
+            checkpoint.save(params, path)
+        with pytest.raises(folders.DiskFull, match="larger than a file may be"):
+            folders.write_text(tmp_path / "text", "a" * 10_001)
+        with pytest.raises(RuntimeError, match="another"), folders.whole(path) as part:
+            part.write_bytes(b"little")
+            raise RuntimeError("another error is left as it is")
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_folder_that_is_not_there_is_an_error_that_names_it(tmp_path):

@@ -106,8 +106,44 @@ def test_a_file_that_may_not_be_as_large_says_so_whoever_writes_it(tmp_path, suf
 
 
 def test_a_folder_that_is_not_there_is_an_error_that_names_it(tmp_path):
-    with pytest.raises(FileNotFoundError, match="nowhere"):
-        folders.write_text(tmp_path / "nowhere" / "file", "text")
+    path = tmp_path / "nowhere" / "file"
+    with pytest.raises(FileNotFoundError) as caught:
+        folders.write_text(path, "text")
+    assert caught.value.filename == str(path)
+
+
+@pytest.mark.parametrize("path", [".", "", "/"])
+def test_a_folder_is_no_place_for_a_file(path):
+    with pytest.raises(IsADirectoryError) as caught:
+        folders.write_text(path, "text")
+    assert caught.value.filename == str(Path(path))
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="links need a privilege there")
+@pytest.mark.parametrize("there", [True, False])
+def test_a_link_stays_one_and_leads_to_what_was_written(tmp_path, there):
+    link, target = tmp_path / "link", tmp_path / "other disk" / "file"
+    target.parent.mkdir()
+    if there:
+        target.write_text("old")
+    link.symlink_to(target)
+    folders.write_text(link, "new")
+    assert link.is_symlink() and target.read_text() == "new"
+    assert list(target.parent.iterdir()) == [target]
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are none on Windows")
+def test_a_pipe_stays_one_and_is_given_what_is_written(tmp_path):
+    """As a device does: `--output /dev/null` may not put a file in its place."""
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        folders.write_text(pipe, "text")
+        assert os.read(reader, 99) == b"text"
+    finally:
+        os.close(reader)
+    assert stat.S_ISFIFO(pipe.stat().st_mode) and list(tmp_path.iterdir()) == [pipe]
 
 
 def test_a_name_as_long_as_a_name_can_be(tmp_path):

@@ -31,10 +31,17 @@ def whole(path):
 
     The file gets the permissions of the one that it replaces, or those of a new file
     under the umask. On any error, and on Ctrl-C, what was written is removed and `path`
-    stays as it was. DiskFull where no space is left, or where no file may be as large,
-    OSError where `path` can't be.
+    stays as it was. A link stays one: the file that it leads to is replaced. A pipe or
+    a device stays one too, and is given what is written. DiskFull where no space is
+    left, or where no file may be as large, OSError where `path` can't be.
     """
     path = Path(path)
+    if path.is_dir():
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+    if path.exists() and not path.is_file():
+        yield path
+        return
+    asked, path = path, Path(os.path.realpath(path)) if path.is_symlink() else path
     part = path.with_name(f"{path.name[:60]}.{os.getpid()}.part")
     try:
         with open(part, "wb") as file:  # as the umask has it
@@ -58,6 +65,8 @@ def whole(path):
                 f"no space left for {path}: nothing of it was written. Make room on "
                 "that disk, or name a place on another one"
             ) from error
+        if isinstance(error, OSError) and error.filename == str(part):
+            error.filename = str(asked)
         raise
 
 

@@ -56,8 +56,8 @@ def train(
     ends this call, not the run, after so many steps. Each of the `ranks` calls this;
     how many there are may change between calls. `wkv` is any form of the operator of
     the run's version, None the one that needs no compiler. Reads the run's corpus, or
-    the one that is given. ValueError where `folder` holds another run or something damaged,
-    FloatingPointError when the loss is no longer a number.
+    the one that is given. ValueError where `folder` holds another run or something
+    damaged, FloatingPointError when the loss is no longer a number.
     """
     folder = Path(folder)
     ranks.check(run.batch, run.length)

@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 from helpers.disks import read_only
+from helpers.limits import files_of_at_most, has_limits
 
-from rwkv_book import folders
+from rwkv_book import checkpoint, folders
 
 
 @pytest.fixture
@@ -86,9 +87,63 @@ def test_a_library_that_does_not_say_why_is_understood_by_the_disk(
             raise RuntimeError("enforce fail at inline_container.cc")
 
 
+@has_limits
+@pytest.mark.parametrize("suffix", [".safetensors", ".pth"])
+def test_a_file_that_may_not_be_as_large_says_so_whoever_writes_it(tmp_path, suffix):
+    """As under `ulimit -f`: each library has another error for it."""
+    params = checkpoint.load(checkpoint.shipped("generations/rwkv7"))
+    path = tmp_path / f"model{suffix}"
+    sentence = rf"model\{suffix} would be larger than a file may be .*ulimit -f"
+    with files_of_at_most(10_000):
+        with pytest.raises(folders.DiskFull, match=sentence):
+            checkpoint.save(params, path)
+        with pytest.raises(folders.DiskFull, match="larger than a file may be"):
+            folders.write_text(tmp_path / "text", "a" * 10_001)
+        with pytest.raises(RuntimeError, match="another"), folders.whole(path) as part:
+            part.write_bytes(b"little")
+            raise RuntimeError("another error is left as it is")
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_folder_that_is_not_there_is_an_error_that_names_it(tmp_path):
-    with pytest.raises(FileNotFoundError, match="nowhere"):
-        folders.write_text(tmp_path / "nowhere" / "file", "text")
+    path = tmp_path / "nowhere" / "file"
+    with pytest.raises(FileNotFoundError) as caught:
+        folders.write_text(path, "text")
+    assert caught.value.filename == str(path)
+
+
+@pytest.mark.parametrize("path", [".", "", "/"])
+def test_a_folder_is_no_place_for_a_file(path):
+    with pytest.raises(IsADirectoryError) as caught:
+        folders.write_text(path, "text")
+    assert caught.value.filename == str(Path(path))
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="links need a privilege there")
+@pytest.mark.parametrize("there", [True, False])
+def test_a_link_stays_one_and_leads_to_what_was_written(tmp_path, there):
+    link, target = tmp_path / "link", tmp_path / "other disk" / "file"
+    target.parent.mkdir()
+    if there:
+        target.write_text("old")
+    link.symlink_to(target)
+    folders.write_text(link, "new")
+    assert link.is_symlink() and target.read_text() == "new"
+    assert list(target.parent.iterdir()) == [target]
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are none on Windows")
+def test_a_pipe_stays_one_and_is_given_what_is_written(tmp_path):
+    """As a device does: `--output /dev/null` may not put a file in its place."""
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        folders.write_text(pipe, "text")
+        assert os.read(reader, 99) == b"text"
+    finally:
+        os.close(reader)
+    assert stat.S_ISFIFO(pipe.stat().st_mode) and list(tmp_path.iterdir()) == [pipe]
 
 
 def test_a_name_as_long_as_a_name_can_be(tmp_path):

@@ -23,16 +23,18 @@ from importlib import import_module
 
 from rwkv_book.commands import SUMMARIES
 from rwkv_book.doctor import OLDEST_PYTHON
+from rwkv_book.folders import FULL
 from rwkv_book.out_of_memory import ran_out
 
 PROGRAM = "python -m rwkv_book"
+SMALLER = "close other programs, or take a machine with more memory"
 
 
 def main(arguments=None):
     """Run one command; 0 if it went well, 1 if it failed, 2 for a bad argument."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     name = command_of(arguments)
-    failures, smaller = (FloatingPointError, OSError), ""
+    failures, smaller = (FloatingPointError, OSError), SMALLER
     try:
         if name != "doctor" and sys.version_info[:2] < OLDEST_PYTHON:
             raise ImportError("this Python is too old")
@@ -46,16 +48,29 @@ def main(arguments=None):
         print_or_drop()
         return 0
     except ImportError as error:  # nothing works; the doctor says what to do
-        print(f"{PROGRAM} {name}: {error}", file=sys.stderr)
+        *_, reason = str(error).strip().splitlines() or [type(error).__name__]
+        print(f"{PROGRAM} {name}: {reason}", file=sys.stderr)
         return main(["doctor", *(["--json"] if "--json" in arguments else [])]) or 1
     except Exception as error:
         full = ran_out(error)
         if not full and not isinstance(error, (*failures, ValueError)):
             raise
-        said = f"there is not enough memory: {smaller}" if full else error
+        said = f"there is not enough memory: {smaller}" if full else sentence(error)
         print(f"{PROGRAM} {name}: {said}", file=sys.stderr)
         print_or_drop()  # it may be that error which keeps it from being printed
         return 1 if full or isinstance(error, failures) else 2
+
+
+def sentence(error):
+    """What an error says, with what it is about and what to do, in one sentence."""
+    if not isinstance(error, OSError) or not error.errno:
+        return error
+    reason = error.strerror or os.strerror(error.errno)
+    if error.filename is not None:
+        return f"{error.filename}: {reason[:1].lower()}{reason[1:]}, name another path"
+    if error.errno in FULL:  # whose files have names: it is what was printed
+        return f"what it prints can't be written ({reason}): print it to another place"
+    return error
 
 
 def command_of(arguments):
@@ -97,7 +112,7 @@ def as_process():
         code = stop.code
     error = print_or_drop()
     if error and not isinstance(error, BrokenPipeError):
-        print(f"{PROGRAM}: {error}", file=sys.stderr)
+        print(f"{PROGRAM}: {sentence(error)}", file=sys.stderr)
         code = code or 1
     return code
 

@@ -22,7 +22,7 @@ NEARLY_NOTHING = 2**16  # bytes free: with fewer, a disk is full
 
 
 class DiskFull(OSError):
-    """There is no space left for a file; nothing of it was kept."""
+    """There is no room for a file, on its disk or under a limit; nothing was kept."""
 
 
 @contextmanager
@@ -31,9 +31,17 @@ def whole(path):
 
     The file gets the permissions of the one that it replaces, or those of a new file
     under the umask. On any error, and on Ctrl-C, what was written is removed and `path`
-    stays as it was. DiskFull where no space is left, OSError where `path` can't be.
+    stays as it was. A link stays one: the file that it leads to is replaced. A pipe or
+    a device stays one too, and is given what is written. DiskFull where no space is
+    left, or where no file may be as large, OSError where `path` can't be.
     """
     path = Path(path)
+    if path.is_dir():
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+    if path.exists() and not path.is_file():
+        yield path
+        return
+    asked, path = path, Path(os.path.realpath(path)) if path.is_symlink() else path
     part = path.with_name(f"{path.name[:60]}.{os.getpid()}.part")
     try:
         with open(part, "wb") as file:  # as the umask has it
@@ -44,15 +52,38 @@ def whole(path):
         os.chmod(part, mode)
         os.replace(part, path)
     except BaseException as error:
-        full = is_full(error, path.parent)
+        full, limited = is_full(error, path.parent), is_over_limit(error, part)
         with suppress(OSError):
             part.unlink()
+        if limited:
+            raise DiskFull(
+                f"{path} would be larger than a file may be here: nothing of it was "
+                "written. Raise the limit (ulimit -f), or name a place on another disk"
+            ) from error
         if full:
             raise DiskFull(
                 f"no space left for {path}: nothing of it was written. Make room on "
                 "that disk, or name a place on another one"
             ) from error
+        if isinstance(error, OSError) and error.filename == str(part):
+            error.filename = str(asked)
         raise
+
+
+def is_over_limit(error, part):
+    """Whether a file could not grow any more, which some libraries don't say."""
+    if not isinstance(error, Exception):
+        return False
+    if isinstance(error, OSError) and error.errno is not None:
+        return error.errno == errno.EFBIG
+    if "File too large" in str(error):
+        return True
+    with suppress(ImportError, OSError):
+        import resource  # not there on Windows
+
+        most, _ = resource.getrlimit(resource.RLIMIT_FSIZE)
+        return most != resource.RLIM_INFINITY and part.stat().st_size >= most
+    return False
 
 
 def is_full(error, folder):

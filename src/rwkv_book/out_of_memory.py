@@ -9,6 +9,7 @@ SAYINGS = (
     "calculation overflowed",
     "array is too big",
     "allowed dimension exceeded",
+    "can't start new thread",  # each takes memory for its stack
 )
 
 

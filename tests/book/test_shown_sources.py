@@ -8,9 +8,10 @@ import ast
 
 import nbformat
 import pytest
+from helpers import display
 from IPython.core.inputtransformer2 import TransformerManager
+from IPython.utils.capture import capture_output
 
-from rwkv_book.show import text
 from tools import contents
 
 SHOWING = {"source", "beside"}
@@ -35,29 +36,27 @@ def computes(statement):
     return any(isinstance(node, ast.Call) for node in ast.walk(statement))
 
 
-def shown(notebook, monkeypatch):
+def shown(notebook):
     """[(what a cell shows now, what its stored outputs say)] of a notebook's cells.
 
     Of the other code only imports and assignments without a call are run.
     """
+    display.shell()  # which `show` displays in
     names, found = {}, []
     for cell in notebook.cells:
         if cell.cell_type != "code":
             continue
-        now = []
-        monkeypatch.setattr(
-            text, "display", lambda data, raw, now=now: now.append(data["text/plain"])
-        )
-        for statement in statements(cell.source):
-            kept = isinstance(statement, ast.Import | ast.ImportFrom) or (
-                isinstance(statement, ast.Assign) and not computes(statement)
-            )
-            if shows(statement) or kept:
-                try:
-                    run(statement, names)
-                except (NameError, LookupError):  # needs what was not computed
-                    assert not shows(statement), ast.unparse(statement)
-        if now:
+        with capture_output() as captured:
+            for statement in statements(cell.source):
+                kept = isinstance(statement, ast.Import | ast.ImportFrom) or (
+                    isinstance(statement, ast.Assign) and not computes(statement)
+                )
+                if shows(statement) or kept:
+                    try:
+                        run(statement, names)
+                    except (NameError, LookupError):  # needs what was not computed
+                        assert not shows(statement), ast.unparse(statement)
+        if now := [output.data["text/plain"] for output in captured.outputs]:
             stored = [
                 output["data"]["text/plain"]
                 for output in cell.outputs
@@ -78,8 +77,8 @@ def run(statement, names):
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
-def test_shown_code_is_the_code_that_is_imported(page, monkeypatch):
-    for now, stored in shown(nbformat.read(page, as_version=4), monkeypatch):
+def test_shown_code_is_the_code_that_is_imported(page):
+    for now, stored in shown(nbformat.read(page, as_version=4)):
         for code in now:
             assert code in stored, (
                 f"{page.name} shows other code than this; run it again: "
@@ -87,12 +86,12 @@ def test_shown_code_is_the_code_that_is_imported(page, monkeypatch):
             )
 
 
-def test_changed_code_is_noticed(monkeypatch):
+def test_changed_code_is_noticed():
     """Seeded: what a page shows of one function is one word off."""
     cell = nbformat.v4.new_code_cell(
         "from rwkv_book import show\nshow.source(show.table)"
     )
-    [(now, stored)] = shown(nbformat.v4.new_notebook(cells=[cell]), monkeypatch)
+    [(now, stored)] = shown(nbformat.v4.new_notebook(cells=[cell]))
     assert "def table(header, rows):" in now[0]
     assert stored == []
 

@@ -84,6 +84,94 @@ def test_adapters_are_called_adapters(tmp_path, suffix):
         assert "adapters (LoRA)" in problem and "merge" in problem
 
 
+def test_a_model_to_which_adapters_were_fitted_is_to_be_merged(tmp_path):
+    fitted = {
+        f"base_model.model.{name}".replace("key.weight", "key.base_layer.weight"): x
+        for name, x in random_tensors().items()
+    }
+    problem = problem_of(write(fitted, tmp_path / "model.safetensors"))
+    assert "adapters (LoRA)" in problem and "merge" in problem
+
+
+def packed(kind):
+    """A checkpoint whose matrices are packed in one of the ways that there are."""
+    tensors, beside = random_tensors(), {}
+    for name in [name for name in tensors if tensors[name].ndim == 2]:
+        matrix, stem = tensors[name], name.removesuffix("weight")
+        if kind == "float8":
+            tensors[name] = matrix.to(torch.float8_e4m3fn)
+        elif kind == "float8 with scales":
+            tensors[name] = matrix.to(torch.float8_e5m2)
+            beside[f"{name}_scale_inv"] = torch.ones(1, 1)
+        elif kind == "bitsandbytes in 8 bits":
+            tensors[name], beside[f"{stem}SCB"] = matrix.to(torch.int8), torch.ones(1)
+        elif kind == "bitsandbytes in 4 bits":
+            tensors[name] = torch.zeros(matrix.numel() // 2, 1, dtype=torch.uint8)
+            beside[f"{name}.quant_state.bitsandbytes__nf4"] = torch.zeros(9)
+        elif kind == "the package rwkv":
+            tensors[name], beside[f"{name}_mx"] = matrix.to(torch.uint8), torch.ones(1)
+        elif "blocks" in name:  # GPTQ and AWQ
+            del tensors[name]
+            beside[f"{stem}qweight"] = torch.zeros(1, 8, dtype=torch.int32)
+            beside[f"{stem}scales"] = torch.ones(1, 8)
+    return tensors | beside
+
+
+@pytest.mark.parametrize(
+    ("kind", "seen"),
+    [
+        ("float8", "F8_E4M3"),
+        ("float8 with scales", "F8_E5M2, scale_inv"),
+        ("bitsandbytes in 8 bits", "I8, SCB"),
+        ("bitsandbytes in 4 bits", "U8, quant_state"),
+        ("the package rwkv", "U8, weight_mx"),
+        ("GPTQ and AWQ", "qweight"),
+    ],
+)
+def test_packed_numbers_are_called_packed(tmp_path, kind, seen):
+    """In one sentence: it is no use to list every matrix."""
+    problem = problem_of(write(packed(kind), tmp_path / "model.safetensors"))
+    assert f"its numbers are packed ({seen}), " in problem
+    assert "get the file in 16 or 32 bits" in problem
+    torch.save(packed(kind), tmp_path / "model.pth")
+    assert "its numbers are packed (" in problem_of(tmp_path / "model.pth")
+
+
+def test_a_conversion_of_the_package_rwkv_is_called_one(tmp_path):
+    converted = {**random_tensors(), "_strategy": "cpu fp32", "_version": 0.7}
+    problem = problem_of(write(converted, tmp_path / "model.pth"))
+    assert "the package rwkv has converted it" in problem
+    assert "get the file that it was made from" in problem
+
+
+@pytest.mark.parametrize(
+    ("names", "models"),
+    [
+        (("student.", "teacher."), "student.blocks, teacher.blocks"),
+        (("", "ema."), "blocks, ema.blocks"),
+        (("rwkv.", "vision.encoder."), "rwkv.blocks, vision.encoder.blocks"),
+    ],
+)
+def test_two_models_under_names_of_their_own_are_called_two(tmp_path, names, models):
+    tensors = random_tensors()
+    both = {f"{at}{name}": x.clone() for at in names for name, x in tensors.items()}
+    problem = problem_of(write(both, tmp_path / "model.safetensors"))
+    assert f"it holds layers of 2 models, {models}: save those of one" in problem
+
+
+def test_what_is_more_than_an_rwkv_says_what_to_do(tmp_path):
+    more = {"blocks.0.ffn.s_emb.weight": torch.ones(11, 6)}
+    path = write(random_tensors() | more, tmp_path / "model.safetensors")
+    with pytest.raises(CheckpointError, match=r"unexpected .*\nNothing here compu"):
+        checkpoint.load(path)
+
+
+def test_a_size_that_no_tensor_tells_is_not_made_up(tmp_path):
+    alone = {"emb.weight": torch.ones(4)}
+    problems = problems_of(write(alone, tmp_path / "model.safetensors"))
+    assert "emb.weight has shape (4,), not (V,C)" in problems
+
+
 def test_a_layer_missing_in_the_middle_is_named(tmp_path):
     tensors = random_tensors(layers=7)
     for gap, sentence in (([2], "layer 2 is"), ([2, 3, 4], "layers 2 to 4 are")):

@@ -114,7 +114,7 @@ def test_code_in_a_bare_pickle_is_not_run(tmp_path):
 
 def test_a_pytorch_file_without_named_tensors_is_refused(tmp_path):
     (problem,) = problems_of(write([torch.ones(3)], tmp_path / "model.pth"))
-    assert "list" in problem
+    assert "holds one list, not tensors with names: save the weights alone" in problem
     problems = problems_after(tmp_path, {"step": 3, "names": ["a"]}, suffix=".pth")
     assert any("step is no dense tensor but int" in problem for problem in problems)
     assert any("unexpected tensors (2): step, names" in problem for problem in problems)

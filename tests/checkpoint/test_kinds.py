@@ -76,7 +76,7 @@ def test_a_zip_that_is_no_pytorch_file_says_what_is_in_it(tmp_path, suffix):
     assert "a zip with notes.txt in it, not a PyTorch file" in problem_of(path)
     np.savez(tmp_path / "model.npz", head=np.ones(3))
     (tmp_path / "model.npz").rename(path)
-    assert "a zip with head.npy in it, not a PyTorch file" in problem_of(path)
+    assert "an .npz, NumPy's arrays in a zip: save them as" in problem_of(path)
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
@@ -84,6 +84,13 @@ def test_a_torchscript_archive_is_refused_with_the_way_out(tmp_path):
     path = tmp_path / "model.pt"
     torch.jit.save(torch.jit.trace(torch.nn.Linear(2, 2), torch.ones(1, 2)), str(path))
     assert "a TorchScript archive" in problem_of(path)
+
+
+def test_a_program_of_torch_export_is_refused_with_the_way_out(tmp_path):
+    path = tmp_path / "model.pt2"
+    exported = torch.export.export(torch.nn.Linear(2, 2), (torch.ones(1, 2),))
+    torch.export.save(exported, path)
+    assert "a program that torch.export wrote" in problem_of(path)
 
 
 @pytest.mark.parametrize(

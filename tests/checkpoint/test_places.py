@@ -12,6 +12,7 @@ from helpers.later import later_version
 from helpers.published import random_tensors
 
 from rwkv_book import checkpoint
+from rwkv_book.checkpoint import CheckpointError
 
 
 def test_a_folder_is_not_a_file(tmp_path):
@@ -133,6 +134,19 @@ def test_an_index_names_only_files_beside_it(tmp_path, name):
     index = tmp_path / "model.safetensors.index.json"
     index.write_text(json.dumps({"weight_map": {"emb.weight": name}}))
     assert problem_of(index)
+
+
+@pytest.mark.parametrize("content", ['{"weight_map":' * 10**5, '{"weight_map": [1]}'])
+def test_json_that_is_no_index_is_refused(tmp_path, content):
+    index = tmp_path / "model.safetensors.index.json"
+    index.write_text(content)
+    assert "no index of weights (there is no weight_map in it)" in problem_of(index)
+
+
+def test_an_address_is_no_path():
+    address = "https://example.org/model.pth"
+    with pytest.raises(CheckpointError, match="an address, not a path: download the"):
+        checkpoint.load(address)
 
 
 def test_an_index_of_indices_is_refused(tmp_path):

@@ -15,13 +15,13 @@ from helpers.commands import COMMAND, chain, run
 from helpers.files import write
 from helpers.kernels import needs_compiler
 from helpers.later import random_later
+from helpers.limits import has_limits, memory_for
 from helpers.published import random_tensors
 from tokenizers import models, pre_tokenizers, trainers
 
 from rwkv_book import checkpoint
 from rwkv_book.__main__ import main
 from rwkv_book.commands.models import minimal_of
-from rwkv_book.compiled import cpu
 from rwkv_book.compiled.narrow import narrowed
 from rwkv_book.rwkv4 import minimal
 from rwkv_book.text.tokenizers import load_world
@@ -141,16 +141,21 @@ def test_an_interruption_stops_it_without_a_traceback(model):
         assert process.stderr.read() == b"\npython -m rwkv_book generate: stopped\n"
 
 
+@has_limits
 @pytest.mark.parametrize("suffix", [".safetensors", ".pth"])
+@pytest.mark.parametrize("more", [2**24, 160 * 2**20], ids=["the file", "its numbers"])
 def test_a_model_that_memory_does_not_hold_is_called_too_large(
-    suffix, tmp_path, monkeypatch, capsys
+    suffix, more, tmp_path, capsys
 ):
-    path = write(random_tensors(), tmp_path / f"model{suffix}")
-    far = 10**15  # numbers: more bytes than a processor can address
-    monkeypatch.setattr(np, "fromfile", lambda *given, **named: np.empty(far))
-    monkeypatch.setattr(torch, "load", lambda *given, **named: torch.empty(far))
+    """Two matrices of 64 MiB in 16 bits, of which one takes 128 MiB in 32."""
+    tensors = {name: x.half() for name, x in random_tensors(width=8).items()}
+    for name in ("emb.weight", "head.weight"):
+        tensors[name] = torch.zeros(2**22, 8, dtype=torch.float16)
+    path = write(tensors, tmp_path / f"model{suffix}")
+    del tensors
     for command in (["generate", "--model", str(path)], ["inspect", str(path)]):
-        assert main(command) == 1
+        with memory_for(more):
+            assert main(command) == 1
         assert capsys.readouterr().err == (
             f"python -m rwkv_book {command[0]}: there is not enough memory: take a "
             "smaller model, or a machine with more memory\n"
@@ -295,9 +300,7 @@ def test_a_question_is_put_as_g1_models_know_it(model, chat, shown, capsys):
 def test_world_without_the_package_says_where_to_get_the_file(
     model, monkeypatch, capsys
 ):
-    monkeypatch.setattr(sys, "path", [])
-    monkeypatch.setattr(sys, "meta_path", [])
-    monkeypatch.delitem(sys.modules, "rwkv", raising=False)
+    monkeypatch.setitem(sys.modules, "rwkv", None)  # not to be found
     asked = ["generate", "--model", str(model), "--tokenizer", "world"]
     assert main(asked) == 1
     said = capsys.readouterr().err
@@ -327,13 +330,12 @@ def test_compiled_products_write_the_same_text(version, tmp_path, capsys):
 
 
 @needs_compiler
-def test_where_nothing_compiles_the_command_says_what_to_do(model, monkeypatch, capsys):
-    monkeypatch.setenv("PATH", "")
-    monkeypatch.setenv("XDG_CACHE_HOME", str(model.parent / "caches"))
-    monkeypatch.setattr(cpu, "library", cpu.library.__wrapped__)
+def test_where_nothing_compiles_the_command_says_what_to_do(model, tmp_path):
     narrow = checkpoint.load(model)
     narrow["head.weight"] = np.ones_like(narrow["head.weight"])  # fits in 16 bits
-    checkpoint.save(narrow, model.parent / "narrow.safetensors")
-    path = str(model.parent / "narrow.safetensors")
-    assert main(["generate", "--model", path, "--compiled"]) == 1
-    assert "install g++, or leave the matrices in 32 bits" in capsys.readouterr().err
+    path = tmp_path / "narrow.safetensors"
+    checkpoint.save(narrow, path)
+    nowhere = os.environ | {"PATH": "", "XDG_CACHE_HOME": str(tmp_path)}
+    done = run("generate", "--model", str(path), "--compiled", env=nowhere)
+    assert done.returncode == 1 and done.stdout == ""
+    assert "install g++, or leave the matrices in 32 bits" in done.stderr

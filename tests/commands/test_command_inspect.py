@@ -14,6 +14,15 @@ def test_inspect_prints_the_report(model, capsys):
     assert capsys.readouterr().out == f"{checkpoint.inspect(model)}\n"
 
 
+def test_what_is_in_a_file_can_not_write_over_the_report(model, tmp_path, capsys):
+    """A terminal does what control characters say, whoever wrote them."""
+    path, said = tmp_path / "model.safetensors", {"corpus": "\x1b[2J\rall\tfine\x9b"}
+    checkpoint.save(checkpoint.load(model), path, metadata=said)
+    assert main(["inspect", str(path)]) == 0
+    assert r"corpus           \x1b[2J\rall\tfine\x9b" in capsys.readouterr().out
+    assert checkpoint.metadata(path) == said
+
+
 def damaged():
     """Tensors that `load` refuses, with what `inspect` says of them."""
     infinite, lacking = random_tensors(), random_tensors()

@@ -144,7 +144,50 @@ def test_output_that_finds_no_space_gets_a_sentence(arguments, code, tmp_path):
         done = printed(arguments, tmp_path, stdout=full)
     assert done.returncode == 1
     assert "Traceback" not in done.stderr and "Exception" not in done.stderr
-    assert done.stderr.count("No space left on device\n") == 1
+    assert done.stderr.count("No space left on device") == 1
+    assert done.stderr.endswith(": print it to another place\n")
+
+
+@pytest.mark.parametrize(
+    ("place", "reason"),
+    [("nowhere/report.json", "no such file or directory"), (".", "is a directory")],
+)
+def test_a_place_that_can_not_be_is_said_in_a_sentence(place, reason, tmp_path):
+    done = printed(["doctor", "--output", place], tmp_path, stdout=-1)
+    assert done.returncode == 1
+    assert done.stderr == (
+        f"python -m rwkv_book doctor: {place}: {reason}, name another path\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("wrong", "sentence"),
+    [
+        (
+            "ImportError('Read this.\\nTraceback: ...\\nImportError: no libgfortran')",
+            "ImportError: no libgfortran",
+        ),
+        (
+            "MemoryError",
+            "there is not enough memory: close other programs, or take a machine with "
+            "more memory",
+        ),
+    ],
+)
+def test_what_keeps_a_library_from_being_loaded_is_one_sentence(
+    wrong, sentence, tmp_path
+):
+    (tmp_path / "numpy").mkdir()
+    (tmp_path / "numpy" / "__init__.py").write_text(f"raise {wrong}")
+    path = os.pathsep.join([str(tmp_path), str(ROOT / "src")])
+    done = printed(
+        ["inspect", "shakespeare"],
+        tmp_path,
+        stdout=-1,
+        env=ENVIRONMENT | {"PYTHONPATH": path},
+    )
+    assert done.returncode == 1
+    assert done.stderr == f"python -m rwkv_book inspect: {sentence}\n"
 
 
 @printing

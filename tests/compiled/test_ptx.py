@@ -270,10 +270,9 @@ def test_what_is_allowed_is_no_fault():
     assert numbers.tolist() == [0, 1]
 
 
-def test_a_thread_that_does_not_end_is_stopped(monkeypatch):
-    monkeypatch.setattr(machine, "PATIENCE", 1000)
+def test_a_thread_that_does_not_end_is_stopped():
     with pytest.raises(machine.Fault, match="does not end"):
-        run("$AGAIN:\n bra.uni $AGAIN;")
+        run("$AGAIN:\n bra.uni $AGAIN;", patience=1000)
 
 
 @pytest.mark.parametrize(

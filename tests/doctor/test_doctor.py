@@ -302,7 +302,7 @@ def test_where_a_report_can_not_be_written_the_findings_are_still_printed(tmp_pa
         encoding="utf-8",
     )
     assert done.returncode == 1 and "to mend" in done.stdout
-    assert "rwkv_book doctor: [Errno 2] No such file" in done.stderr
+    assert "rwkv_book doctor: no/ada.json: no such file or directory" in done.stderr
 
 
 def test_a_folder_that_has_the_name_of_a_package_does_not_mislead(tmp_path):

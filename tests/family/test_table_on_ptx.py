@@ -144,14 +144,10 @@ FAULTS = {
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-def test_a_fault_in_the_text_is_caught(fault, monkeypatch):
+def test_a_fault_in_the_text_is_caught(fault):
     text = replaced(kernels.SOURCE.text, *FAULTS[fault])
-    changed = kernels.changed(kernels.SOURCE, text=text, kept=False)
-    monkeypatch.setattr(kernels, "SOURCE", changed)
-    plain = kernels.source_for.__wrapped__
-    monkeypatch.setattr(kernels, "source_for", plain)
     tensors = of_type(torch.float32, arguments(19))
     sentence = "outside of every array|another thread|nobody wrote"
     ends = pytest.raises(Exception, match="STAND_IN")
-    with pytest.raises(machine.Fault, match=sentence), on_ptx(), ends:
+    with pytest.raises(machine.Fault, match=sentence), on_ptx(text=text), ends:
         with_gradients(table_fused, tensors)

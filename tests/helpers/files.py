@@ -1,5 +1,8 @@
 """Files of weights as others write them, and what the book says of them."""
 
+import sys
+from contextlib import contextmanager
+
 import pytest
 import safetensors.torch
 import torch
@@ -19,6 +22,23 @@ def write(tensors, path):
     else:
         torch.save(tensors, path)
     return path
+
+
+@contextmanager
+def calls_of(built_in):
+    """The names of the functions that call a function of C within it, in a list."""
+    callers = []
+
+    def look(frame, event, called):
+        if event == "c_call" and called is built_in:
+            callers.append(frame.f_code.co_name)
+
+    before = sys.getprofile()
+    sys.setprofile(look)
+    try:
+        yield callers
+    finally:
+        sys.setprofile(before)
 
 
 def problems_of(path):

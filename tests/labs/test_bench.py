@@ -1,7 +1,6 @@
 """The networks of the bench: one size, one switch, the same run again, files; and the
 command that records them, with what it has recorded and shipped."""
 
-import errno
 import json
 from dataclasses import replace
 from functools import partial
@@ -12,6 +11,7 @@ import pieces
 import pytest
 import state_labs
 import torch
+from helpers.limits import files_of_at_most, has_limits
 from torch.nn.modules.module import register_module_forward_pre_hook
 
 from rwkv_book import checkpoint, folders, results
@@ -256,36 +256,25 @@ def test_a_run_is_kept_goes_on_and_is_shipped(tmp_path, capsys):
         assert torch.equal(weights, trained[key].half().float()), key
 
 
-def test_weights_are_kept_whole_or_not_at_all(tmp_path, monkeypatch):
+@has_limits
+def test_weights_are_kept_whole_or_not_at_all(tmp_path):
     """Half a file would be read, and believed, when the command goes on."""
-
-    def interrupted(weights, path):
-        path.write_bytes(b"half")
-        raise KeyboardInterrupt
-
     made = in_folder(tmp_path)
-    monkeypatch.setattr(torch, "save", interrupted)
-    with pytest.raises(KeyboardInterrupt):
+    with files_of_at_most(4096), pytest.raises(folders.DiskFull, match="larger than"):
         made.row(JOB)
     assert list((tmp_path / "weights").iterdir()) == []
     assert not made.path.exists()
 
 
-def test_a_record_is_written_whole_or_not_at_all(tmp_path, monkeypatch):
+@has_limits
+def test_a_record_is_written_whole_or_not_at_all(tmp_path):
     measure.record("which", "cpu", [{"loss": 1.0}], tmp_path)
     (path,) = tmp_path.iterdir()
     assert json.loads(path.read_text())["rows"] == [{"loss": 1.0}]
-    monkeypatch.setattr(folders.Path, "write_bytes", full_disk)
-    with pytest.raises(OSError, match="no space left"):
+    with files_of_at_most(9), pytest.raises(folders.DiskFull, match="larger than"):
         measure.record("which", "cpu", [{"loss": 2.0}], tmp_path)
     assert list(tmp_path.iterdir()) == [path]
     assert json.loads(path.read_bytes())["rows"] == [{"loss": 1.0}]
-
-
-def full_disk(path, content):
-    with path.open("wb") as file:
-        file.write(content[:9])
-    raise OSError(errno.ENOSPC, "No space left on device")
 
 
 def test_speed_counts_all_tokens_of_all_steps():

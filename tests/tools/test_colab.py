@@ -1,6 +1,5 @@
 """The first cell of every notebook, which installs the package where it is missing."""
 
-import importlib.util
 import json
 import os
 import re
@@ -61,7 +60,7 @@ def test_where_the_package_is_installed_it_does_nothing():
 
 
 def test_where_it_is_missing_it_comes_from_the_branch_of_the_buttons(monkeypatch):
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setitem(sys.modules, "rwkv_book", None)  # not to be found
     package, others = run()
     assert package.endswith(f"git+{REPOSITORY['url']}@{REPOSITORY['branch']}")
     assert "--no-deps" in package
@@ -125,7 +124,7 @@ def test_a_copy_installs_the_package_at_the_commit_it_names(
     copies, tmp_path, monkeypatch
 ):
     """What pip is asked for, with this folder in the place of the book's address."""
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setitem(sys.modules, "rwkv_book", None)  # not to be found
     copy = nbformat.read(copies / NOTEBOOKS[0].relative_to(ROOT), as_version=4)
     package = run(copy.cells[1].source)[0].split("%pip install ")[1].split()
     instead = {

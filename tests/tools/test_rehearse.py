@@ -3,8 +3,8 @@
 import _thread
 import json
 import re
-import sys
 import threading
+from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import nbformat
@@ -102,7 +102,7 @@ class FakeHub:
 
 
 @pytest.fixture
-def hub(monkeypatch):
+def hub():
     fake = FakeHub()
 
     class Handler(BaseHTTPRequestHandler):
@@ -126,18 +126,16 @@ def hub(monkeypatch):
     thread = threading.Thread(target=server.serve_forever, args=(0.01,))
     thread.start()
     fake.address = f"http://127.0.0.1:{server.server_port}"
-    monkeypatch.setattr(rehearse, "connect", fake.connect)
-    monkeypatch.setattr(rehearse.time, "sleep", lambda seconds: None)
+    fake.made = partial(rehearse.Hub, connect=fake.connect, pause=0)
     yield fake
     server.shutdown()
     thread.join()
     server.server_close()
 
 
-def run(hub, names=("anna", "ben"), cells=CELLS):
-    people = rehearse.rehearse(
-        rehearse.Hub(hub.address, "right"), list(names), "python3", cells
-    )
+def run(hub, names=("anna", "ben"), cells=CELLS, **options):
+    asked = hub.made(hub.address, "right", **options)
+    people = rehearse.rehearse(asked, list(names), "python3", cells)
     return {person.name: person for person in people}
 
 
@@ -234,10 +232,9 @@ def test_a_server_on_its_way_is_waited_for(hub):
     assert hub.users == {}
 
 
-def test_what_does_not_go_is_named(hub, monkeypatch, capsys):
-    monkeypatch.setattr(rehearse, "CLEARING", -1)
+def test_what_does_not_go_is_named(hub, capsys):
     hub.stopping = [400] * 9
-    run(hub, ["anna"])
+    run(hub, ["anna"], clearing=-1)
     assert re.search(
         r"left behind, see http://.*/hub/admin: anna", capsys.readouterr().err
     )
@@ -265,35 +262,31 @@ def test_a_token_without_rights_is_said_with_the_rights(hub):
         ((503, {}), "says Service Unavailable: does the hub run"),
     ],
 )
-def test_an_address_without_a_hub_is_said(hub, monkeypatch, answer, why):
-    monkeypatch.setattr(hub, "answer", lambda *_: answer)
+def test_an_address_without_a_hub_is_said(hub, answer, why):
+    hub.answer = lambda *_: answer
     with pytest.raises(rehearse.Trouble, match=why):
         run(hub)
 
 
 @pytest.mark.parametrize("address", ["http://127.0.0.1:9", "hub.example.org"])
-def test_an_address_that_does_not_answer_is_said_in_one_line(
-    address, monkeypatch, tmp_path
-):
+def test_an_address_that_does_not_answer_is_said_in_one_line(address, tmp_path):
     path = tmp_path / "n.ipynb"
     nbformat.write(nbformat.v4.new_notebook(), path)
-    monkeypatch.setattr(sys, "argv", ["rehearse", address, str(path), "--token", "t"])
     with pytest.raises(SystemExit, match=f"^{address}/ does not answer .*hub run.$"):
-        rehearse.main()
+        rehearse.main([address, str(path), "--token", "t"])
 
 
 def test_the_command_prints_the_table_and_fails_when_somebody_did(
-    hub, monkeypatch, tmp_path, capsys
+    hub, tmp_path, capsys
 ):
     path = tmp_path / "n.ipynb"
     cells = [nbformat.v4.new_code_cell(code) for code in ("a = 1", " ", "b = 2")]
     cells.insert(0, nbformat.v4.new_markdown_cell("# Words"))
     nbformat.write(nbformat.v4.new_notebook(cells=cells), path)
-    command = ["rehearse", hub.address, str(path), "--token", "right", "--people", "3"]
-    monkeypatch.setattr(sys, "argv", command)
+    command = [hub.address, str(path), "--token", "right", "--people", "3"]
     hub.says = {"rehearsal-02": {"b = 2": {"status": "error", "ename": "Oops"}}}
     with pytest.raises(SystemExit) as ended:
-        rehearse.main()
+        rehearse.main(command, hub.made)
     assert ended.value.code == 1
     lines = capsys.readouterr().out.splitlines()
     assert re.fullmatch(r"rehearsal-01 +\d\.\d s +\d\.\d s +all 2 ran", lines[-5])

@@ -115,10 +115,19 @@ def test_a_folder_from_before_corpora_had_digests_goes_on(begun):
     assert_same_weights(weights(whole), weights(resumed))
 
 
+def test_a_checkpoint_of_more_steps_is_that_of_a_longer_run(begun):
+    train(RUN, begun, stop_after=2)
+    (begun / "run.json").unlink()
+    with pytest.raises(ValueError, match=r"keeps step 6 of a longer run: ask for as"):
+        train(replace(RUN, steps=5), begun)
+
+
 # What is damaged.
 
 
-@pytest.mark.parametrize("content", [b"", b'{"corpus": "ti', b"[1, 2]", b"\xff\xfe"])
+@pytest.mark.parametrize(
+    "content", [b"", b'{"corpus": "ti', b"[1, 2]", b"\xff\xfe", b"[" * 10**5]
+)
 def test_a_damaged_run_json_is_named(begun, content):
     (begun / "run.json").write_bytes(content)
     with pytest.raises(ValueError, match=r"run\.json is damaged \(.*\): delete it"):
@@ -181,6 +190,29 @@ def other_optimizer(path):
     torch.save(saved, path)
 
 
+def weights_of_another_kind(path):
+    saved = torch.load(path, weights_only=True)
+    saved["model"]["head.weight"] = "a name"
+    torch.save(saved, path)
+
+
+def moments_in_a_list(path):
+    saved = torch.load(path, weights_only=True)
+    saved["optimizer"]["state"] = []
+    torch.save(saved, path)
+
+
+def groups_of_another_kind(path):
+    saved = torch.load(path, weights_only=True)
+    saved["optimizer"]["param_groups"] = [1]
+    torch.save(saved, path)
+
+
+def losses_in_a_list(path):
+    saved = torch.load(path, weights_only=True)
+    torch.save(saved | {"losses": [1.0]}, path)
+
+
 @pytest.mark.parametrize(
     ("damage", "sentence"),
     [
@@ -195,6 +227,10 @@ def other_optimizer(path):
         (missing_tensor, "head.weight is missing"),
         (other_moments, r"exp_avg of parameter 0 is \(2, 2\)"),
         (other_optimizer, "its optimizer is another one"),
+        (weights_of_another_kind, "something in it is of another kind"),
+        (moments_in_a_list, "something in it is of another kind"),
+        (groups_of_another_kind, "something in it is of another kind"),
+        (losses_in_a_list, "something in it is of another kind"),
     ],
 )
 def test_a_damaged_checkpoint_is_named(begun, damage, sentence):

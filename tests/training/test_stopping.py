@@ -15,6 +15,7 @@ from helpers.commands import TEXT
 from helpers.signals import signalling
 from helpers.tiny_run import (
     RUN,
+    TINY,
     assert_same_weights,
     checkpoint_of,
     losses,
@@ -25,7 +26,11 @@ from helpers.tiny_run import (
 from rwkv_book.folders import DiskFull
 
 pytestmark = pytest.mark.usefixtures("ctrl_c")
-STOPS = {signal.SIGINT: KeyboardInterrupt, signal.SIGTERM: SystemExit}
+STOPS = {
+    signal.SIGINT: KeyboardInterrupt,
+    signal.SIGTERM: SystemExit,
+    getattr(signal, "SIGHUP", signal.SIGTERM): SystemExit,  # not there on Windows
+}
 
 
 @pytest.mark.parametrize("number", STOPS)
@@ -86,6 +91,30 @@ def test_a_signal_in_an_update_of_the_weights_waits_for_its_end(tmp_path, monkey
     assert_same_weights(weights(whole), weights(resumed))
 
 
+class Interrupting(str):
+    """The name of a work, at whose saving Ctrl-C is pressed.
+
+    PyTorch makes an error of its own of what is raised while it writes.
+    """
+
+    def __reduce_ex__(self, protocol):
+        try:
+            os.kill(os.getpid(), signal.SIGINT)
+        except KeyboardInterrupt as error:
+            raise RuntimeError("enforce fail at inline_container.cc") from error
+        return str, (str(self),)
+
+
+def test_a_signal_in_a_save_waits_for_its_end(tmp_path, capfd):
+    texts = {Interrupting(name): text for name, text in TINY.validation.items()}
+    corpus = replace(TINY, validation=texts)
+    with pytest.raises(KeyboardInterrupt):
+        train(RUN, tmp_path, corpus=corpus, evaluate=4)
+    kept = torch.load(tmp_path / "checkpoint.pt", weights_only=False)
+    assert kept["step"] == 4
+    assert f"{tmp_path} keeps step 4" in capfd.readouterr().err
+
+
 def test_the_clock_keeps_a_run_between_evaluations(tmp_path):
     class Killed(Exception):
         """As bad as SIGKILL: nothing is done about it."""
@@ -117,7 +146,7 @@ def test_the_handlers_of_signals_are_what_they_were(tmp_path):
     before = [signal.signal(number, own) for number in STOPS]
     try:
         train(RUN, tmp_path / "own", signalling(signal.SIGTERM, 3))
-        assert [signal.getsignal(number) for number in STOPS] == [own, own]
+        assert [signal.getsignal(number) for number in STOPS] == [own] * len(STOPS)
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         _, log = train(RUN, tmp_path / "ignored", signalling(signal.SIGINT, 3))
         assert log[-1]["step"] == 12

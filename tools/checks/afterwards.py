@@ -75,10 +75,11 @@ def begin(shell):
     return calls
 
 
-def end(shell, figures):
-    """Move every live figure, `figures` of them, and call all functions again.
+def end(shell, figures, short=SHORT):
+    """Move every live figure, `figures` of them, and call functions again.
 
-    AssertionError names what doesn't work any more, or draws something else.
+    Those, that is, whose first call took no more than `short` seconds. AssertionError
+    names what doesn't work any more, or draws something else.
     """
     calls = shell.user_ns[RECORDED + "_calls"]
     boxes = live_figures()
@@ -87,7 +88,7 @@ def end(shell, figures):
         wrong += [said for box in boxes for said in moved(box)]
         # What draws comes first: a function called again may change what it draws.
         in_turn = sorted(calls, key=lambda name: calls[name].drawn is None)
-        wrong += [said for name in in_turn if (said := again(name, calls[name]))]
+        wrong += [said for name in in_turn if (said := again(name, calls[name], short))]
     assert not wrong, "At the notebook's end:\n" + "\n".join(wrong)
 
 
@@ -128,9 +129,9 @@ def ends(control):
     return 0, len(control.options) - 1
 
 
-def again(name, call):
+def again(name, call, short):
     """What goes wrong, if anything, when a function is called as it was at first."""
-    if call.seconds > SHORT:
+    if call.seconds > short:
         return ""
     try:
         result = call.function(*call.given, **call.named)

@@ -72,7 +72,17 @@ def library():
         return ctypes.CDLL(str(path))
 
 
-def run(program, words, grid, block, memory, threads=None, units=True, watch=True):
+def run(
+    program,
+    words,
+    grid,
+    block,
+    memory,
+    threads=None,
+    units=True,
+    watch=True,
+    patience=PATIENCE,
+):
     """Run a kernel: how many instructions its threads did together.
 
     Fault at the first thing that it may not do.
@@ -80,7 +90,7 @@ def run(program, words, grid, block, memory, threads=None, units=True, watch=Tru
     `words` are its parameters, `memory` pairs (address, bytes) of the arrays that it
     may touch, `threads` those that run, in this order (all, in a random one). `units`:
     whether approximate instructions are as wrong as they may be. `watch`: whether
-    races are looked for.
+    races are looked for. `patience`: how many instructions a thread may do.
     """
     if len(words) != program.parameters:
         raise Fault(f"{program.name} takes {program.parameters} parameters: {words}")
@@ -110,7 +120,7 @@ def run(program, words, grid, block, memory, threads=None, units=True, watch=Tru
         ctypes.c_uint32(grid),
         ctypes.c_int(units),
         ctypes.c_int(watch),
-        ctypes.c_int64(PATIENCE),
+        ctypes.c_int64(patience),
         found,
     )
     now, thread, where, other, done = found

@@ -34,6 +34,7 @@ import websocket
 SCOPES = {"admin:users", "admin:servers", "access:servers"}
 PATIENCE = 600  # seconds without a word from the hub or a kernel
 CLEARING = 120  # seconds for a server to go; the hub gives up a start after 60
+PAUSE = 1  # seconds until the hub is asked again whether it has gone
 GONE = {204, 404, 424}  # deleted; not there; no server to ask
 
 
@@ -66,11 +67,15 @@ def connect(address, headers):
 
 
 class Hub:
-    """What a rehearsal asks of a JupyterHub and of the servers behind it."""
+    """What a rehearsal asks of a JupyterHub and of the servers behind it.
 
-    def __init__(self, address, token):
+    `connect(address, headers)` opens a kernel's websocket.
+    """
+
+    def __init__(self, address, token, connect=connect, clearing=CLEARING, pause=PAUSE):
         self.address = address.rstrip("/") + "/"
         self.headers = {"Authorization": f"token {token}"}
+        self.connect, self.clearing, self.pause = connect, clearing, pause
 
     def ask(self, method, path, content=None, stream=False):
         where = urljoin(self.address, path)
@@ -131,13 +136,14 @@ class Hub:
         person.kernel = f"{path}/{said(answer)['id']}"
         # http becomes ws, and https wss.
         address = "ws" + urljoin(self.address, f"{person.kernel}/channels")[4:]
-        run_cells(connect(address, self.headers), cells)
+        run_cells(self.connect(address, self.headers), cells)
         person.notebook_seconds = time.perf_counter() - began
         person.outcome = f"all {len(cells)} ran"
 
     def clear(self, person):
         """Leave a person as they were found."""
-        user, end = f"hub/api/users/{quote(person.name)}", time.monotonic() + CLEARING
+        user = f"hub/api/users/{quote(person.name)}"
+        end = time.monotonic() + self.clearing
         ours = [person.kernel if person.was_running else f"{user}/server"]
         ours += [] if person.was_there else [user]
         for path in filter(None, ours):
@@ -145,7 +151,7 @@ class Hub:
             while self.ask("DELETE", path).status_code not in GONE:
                 if time.monotonic() > end:
                     return
-                time.sleep(1)
+                time.sleep(self.pause)
         person.cleared = True
 
 
@@ -245,14 +251,15 @@ def table(people):
     return "\n".join(f"{a:{wide}}{b:>10}{c:>10}  {d}".rstrip() for a, b, c, d in lines)
 
 
-def main():
+def main(arguments=None, hub=Hub):
+    """The command; `hub(address, token)` makes the Hub that it asks."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("hub", help="its address, such as https://hub.example.org")
     parser.add_argument("notebook", type=Path)
     parser.add_argument("--token", default=os.environ.get("JUPYTERHUB_API_TOKEN"))
     parser.add_argument("--people", type=int, default=3)
     parser.add_argument("--names", help="of users, with commas between")
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
     if not options.token:
         parser.error("give --token, or set JUPYTERHUB_API_TOKEN")
     if not options.notebook.exists():
@@ -267,7 +274,7 @@ def main():
     ]
     kernel = notebook.metadata.get("kernelspec", {}).get("name", "python3")
     try:
-        people = rehearse(Hub(options.hub, options.token), names, kernel, cells)
+        people = rehearse(hub(options.hub, options.token), names, kernel, cells)
     except Trouble as trouble:
         sys.exit(str(trouble))
     except KeyboardInterrupt:

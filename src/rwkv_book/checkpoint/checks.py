@@ -18,6 +18,14 @@ from rwkv_book.checkpoint.formats import FLOATS
 HEAD, EMBEDDING = "head.weight", "emb.weight"
 # Of flash-linear-attention: the mixes of its RWKV-6, and of an early RWKV-7.
 STACKED = re.compile(r"\.att\.(x_proj\.|x_bias$|x_x$)")
+# What GPTQ, AWQ, bitsandbytes, float8 and the package rwkv put beside packed numbers,
+# and how such numbers are called in .safetensors files and by PyTorch.
+PACKED = re.compile(
+    r"(?:^|[._])(qweight|qzeros|SCB|absmax|quant_map|quant_state|scale_inv"
+    r"|weight_scale|weight_[mr][xy])(?:$|\.)"
+)
+NARROW = re.compile(r"F[48]|[IU]8|float[48]|u?int[1-8]$|qu?int")
+BEFORE_LAYER = re.compile(r"(?:[^.]+\.)*?(?:blocks|layers)(?=\.\d+\.)")
 
 
 def find_version(stored):
@@ -127,7 +135,28 @@ def find_refusal(stored, tables):
     if not nearest(stored, tables):
         shown = ", ".join(list(stored)[:3]) or "none at all"
         return f"no RWKV has such tensors ({shown}): name a file with its weights"
+    if packed := find_packed(stored):
+        return (
+            f"its numbers are packed ({', '.join(packed)}), and only the program that "
+            "packed them knows how: get the file in 16 or 32 bits that it was made from"
+        )
+    models = {found[0] for key in stored if (found := BEFORE_LAYER.match(key))}
+    if len(models) > 1:
+        return (
+            f"it holds layers of {len(models)} models, {', '.join(sorted(models))}: "
+            "save those of one RWKV alone"
+        )
     return ""
+
+
+def find_packed(stored):
+    """What gives packed numbers away, in order: what lies beside them, and their types.
+
+    A vector of such numbers, a mask for instance, is none.
+    """
+    beside = {found[1] for key in stored if (found := PACKED.search(key))}
+    matrices = {tensor.dtype for tensor in stored.values() if len(tensor.shape) > 1}
+    return sorted(beside | {dtype for dtype in matrices if NARROW.match(dtype)})
 
 
 def advice_on(problems, stored, tables):
@@ -136,15 +165,25 @@ def advice_on(problems, stored, tables):
         return "Get the file again, or take one from before its training went wrong."
     if find_refusal(stored, tables) or problems == [find_padding(stored)]:
         return ""
+    if len(problems) == 1 and problems[0].startswith("unexpected tensors"):
+        return (
+            "Nothing here computes with those: get the file again, or save the model "
+            "without them if it is the same without."
+        )
     return "Get the file again, or mend it: checkpoint.TABLES says what belongs in."
 
 
 def other_than_weights(stored):
     """What tensors are that belong to a model and are not its weights; or ""."""
-    if any(re.search(r"(^|\.)lora_", key) for key in stored):
+    if any(re.search(r"(^|\.)(lora_|base_layer\.)", key) for key in stored):
         return (
             "it holds adapters (LoRA), which change the weights of another file: merge "
             "them into that model, with the program that trained them, and load that"
+        )
+    if "_strategy" in stored:
+        return (
+            "the package rwkv has converted it for one of its strategies, and changed "
+            "its numbers: get the file that it was made from"
         )
     if set(stored) == {"state", "logits"}:
         return (
@@ -198,8 +237,10 @@ def find_differences(stored, table):
         if padded and published in (HEAD, EMBEDDING):
             continue
         if not same_shape(published, found, wanted):
-            axes = ",".join(letters)
-            problems.append(f"{published} has shape {found}, not ({axes}) = {wanted}")
+            axes = f"({','.join(letters)})"
+            known = not any(isinstance(length, str) for length in wanted)
+            axes += f" = {wanted}" * known
+            problems.append(f"{published} has shape {found}, not {axes}")
     return problems
 
 

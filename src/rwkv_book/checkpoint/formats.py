@@ -25,6 +25,7 @@ AS_NUMPY = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": "<u2"}
 # Where trainers put the weights among their other entries.
 WRAPPERS = ("state_dict", "model_state_dict", "model", "module", "weights", "params")
 HARMLESS = [Namespace]  # what many trainers keep beside the weights: names and values
+CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f]")  # all but \n
 LAYER = re.compile(r"(?:^|\.)(?:blocks|layers)\.\d+\.")
 
 
@@ -57,9 +58,14 @@ class Contents(NamedTuple):
     notes: tuple = ()
 
 
-def printable(text):
-    """Text that any terminal and any file can hold: of a name that is not UTF-8 too."""
+def storable(text):
+    """Text that any file can hold: of a name that is not UTF-8 too."""
     return str(text).encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def printable(text):
+    """The same for a terminal, which control characters could make say anything."""
+    return CONTROL.sub(lambda found: ascii(found[0])[1:-1], storable(text))
 
 
 def read_safetensors(path):
@@ -117,7 +123,10 @@ def read_pytorch(path):
             advice += ", or save its weights alone, torch.save(model.state_dict(), ...)"
         raise CheckpointError(path, [f"{problem}; {advice}"]) from error
     if not isinstance(content, dict):
-        problem = f"holds one {type(content).__name__}, not tensors with names"
+        problem = (
+            f"holds one {type(content).__name__}, not tensors with names: save the "
+            "weights alone, torch.save(model.state_dict(), ...)"
+        )
         raise CheckpointError(path, [problem])
     entry, weights = weights_in(content, path)
     notes = [f"the weights are in its entry {entry}; the others are left"] * bool(entry)
@@ -177,7 +186,7 @@ def write_safetensors(arrays, path, dtype, metadata):
         )
         for key, values in arrays.items()
     }
-    text = {printable(key): printable(value) for key, value in (metadata or {}).items()}
+    text = {storable(key): storable(value) for key, value in (metadata or {}).items()}
     serialize_file(specs, path, text or None)
 
 

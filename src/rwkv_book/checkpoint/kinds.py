@@ -126,6 +126,16 @@ def what_zip(path):
         )
     if "data.pkl" in parts:
         return ""
+    if parts and all(part.endswith(".npy") for part in parts):
+        return (
+            "this is an .npz, NumPy's arrays in a zip: save them as .safetensors, with "
+            "safetensors.numpy.save_file"
+        )
+    if "archive_format" in parts or "archive_version" in parts:
+        return (
+            "this is a program that torch.export wrote, with weights in it: save the "
+            "weights alone, torch.save(model.state_dict(), ...)"
+        )
     shown = ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
     return (
         f"this is a zip with {shown or 'nothing'} in it, not a PyTorch file: unpack it"

@@ -23,6 +23,7 @@ TWICE = (
 PART = re.compile(
     r"(?P<stem>.+)-(?P<number>\d{4,})-of-(?P<count>\d{4,})(?P<suffix>\.\w+)"
 )
+ADDRESS = re.compile(r"https?:/")
 SHOWN = 8  # names of a folder's files in an error
 
 
@@ -35,6 +36,9 @@ def find(path):
     try:
         if path.is_file():
             check_whole(path, [path.name])
+        if ADDRESS.match(str(path)):
+            problem = "an address, not a path: download the file, and name that"
+            raise CheckpointError(path, [problem])
         if path.is_file() or not path.exists():
             return path
         if not path.is_dir():
@@ -174,7 +178,7 @@ def weight_map(index):
     try:
         where = json.loads(index.read_text(encoding="utf-8"))["weight_map"]
         valid = all(Path(name).name == name for name in where.values())
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         problem = (
             "this is JSON, not weights, and no index of weights (there is no "
             "weight_map in it): name the .safetensors or .pth file"

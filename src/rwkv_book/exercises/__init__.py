@@ -47,6 +47,11 @@ def check(number, answer):
 
 def diagnose(number, answer):
     """What `check` says about an answer: "Right. ..." or "Not yet. ..."."""
+    return verdict(check_of(number), answer)
+
+
+def check_of(number):
+    """The check of exercise `number`; ValueError where there is none."""
     chapter = number.partition(".")[0]
     try:
         importlib.import_module(f"{__name__}.chapter_{chapter}")
@@ -55,10 +60,15 @@ def diagnose(number, answer):
     if number not in CHECKS:
         known = ", ".join(sorted(n for n in CHECKS if n.startswith(f"{chapter}.")))
         raise ValueError(f"there is no exercise {number!r}; chapter {chapter}: {known}")
+    return CHECKS[number]
+
+
+def verdict(check, answer):
+    """What is said of an answer on which a check passes judgement."""
     if answer is None or answer is ...:
         return "Not yet. Put your answer in place of the three dots."
     try:
-        return f"Right. {CHECKS[number](answer)}"
+        return f"Right. {check(answer)}"
     except Wrong as wrong:
         return f"Not yet. {wrong}"
     except Exception as error:  # the reader's code can raise anything

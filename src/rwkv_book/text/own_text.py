@@ -108,7 +108,8 @@ def text_of(path):
         place = text.index(chr(END_OF_TEXT))
         raise CorpusError(
             f"{shown} has a byte 0 behind {place:,} letters, and that is what stands "
-            "between two texts here: take it out, or make two files of it"
+            "between two texts here: take it out, make two files of it or, if it is in "
+            "UTF-16, save it as UTF-8"
         )
     return text.replace("\r\n", "\n").replace("\r", "\n").encode()
 
@@ -135,6 +136,8 @@ def decoded(raw, shown):
             advice = "it seems to be damaged"
         elif 0 in raw:
             advice = "it seems to be no text at all"
+        elif error.reason == "unexpected end of data":
+            advice = "it ends inside a letter, as if it had been cut: get all of it"
         else:
             advice = (
                 "save it as UTF-8 in an editor or, if it is in Latin-1, with "

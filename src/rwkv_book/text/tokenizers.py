@@ -220,7 +220,8 @@ def load_20b(path):
     try:
         tokenizer = Parsed.from_str(content)
     except Exception as error:  # the package raises plain Exception
-        raise TokenizerError(f"{path}: not a tokenizer file: {error}") from error
+        problem = f"not a tokenizer file: {error}; get {FILE_20B} from {WHERE}"
+        raise TokenizerError(f"{path}: {problem}") from error
     problem = why_not_byte_level(json.loads(tokenizer.to_str()))
     if problem:
         advice = f"{FILE_20B} is one: get it from {WHERE}"

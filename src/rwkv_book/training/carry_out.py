@@ -52,12 +52,12 @@ def train(
 
     Logs the loss every `report` steps and the held-out loss every `evaluate` steps,
     when a checkpoint is written too, as it is every `keep_every` seconds and when the
-    run is stopped by Ctrl-C, SIGTERM or the loss of a process. `stop_after` ends this
-    call, not the run, after so many steps. Each of the `ranks` calls this; how many
-    there are may change between calls. `wkv` is any form of the operator of the run's
-    version, None the one that needs no compiler. Reads the run's corpus, or the one
-    that is given. ValueError where `folder` holds another run or something damaged,
-    FloatingPointError when the loss is no longer a number.
+    run is stopped by a signal (see `stopping`) or the loss of a process. `stop_after`
+    ends this call, not the run, after so many steps. Each of the `ranks` calls this;
+    how many there are may change between calls. `wkv` is any form of the operator of
+    the run's version, None the one that needs no compiler. Reads the run's corpus, or
+    the one that is given. ValueError where `folder` holds another run or something
+    damaged, FloatingPointError when the loss is no longer a number.
     """
     folder = Path(folder)
     ranks.check(run.batch, run.length)
@@ -74,6 +74,11 @@ def train(
     optimizer = make_optimizer(model, run)
     keeper = Keeper(folder, model, optimizer, ranks)
     first = keeper.progress.step
+    if first > run.steps:
+        raise ValueError(
+            f"{folder} keeps step {first} of a longer run: ask for as many steps, or "
+            "name another folder"
+        )
     last = run.steps if stop_after is None else min(run.steps, first + stop_after)
     bar = tqdm(
         total=run.steps,
@@ -97,11 +102,13 @@ def train(
                     line |= seen_held_out(run, model, corpus, step)
             keeper.progress = Progress(step, [*keeper.progress.log, line])
             if evaluates:
-                keeper.keep()
+                with signals.kept_waiting():
+                    keeper.keep()
                 if ranks.rank == 0:
                     loss = line["held_out_loss"]
                     bar.write(f"step {step}: held-out loss {loss:.4f} nats per byte")
-        keeper.keep_every(keep_every)
+        with signals.kept_waiting():
+            keeper.keep_every(keep_every)
 
     with bar, Signals(optimizer) as signals:
         try:

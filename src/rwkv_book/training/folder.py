@@ -58,7 +58,7 @@ def read_run(path):
     """What run.json says: {name: value}."""
     try:
         before = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         before, reason = None, str(error)
     else:
         reason = "not the fields of a run"

@@ -65,14 +65,22 @@ def resume(folder, model, optimizer):
     if not path.exists():
         return Progress()
     saved = read_checkpoint(path)
+    try:
+        flaw = find_flaw(saved, model.state_dict(), optimizer)
+        if not flaw:
+            return put_back(saved, model, optimizer)
+    except (AttributeError, IndexError, KeyError, TypeError):
+        flaw = "something in it is of another kind"
+    raise ValueError(
+        f"{path} is not a checkpoint of this run ({flaw}): delete it to begin the run "
+        "again from step 0"
+    )
+
+
+def put_back(saved, model, optimizer):
+    """Give a model and its optimizer what a checkpoint holds of them: Progress."""
     parameters = [p for group in optimizer.param_groups for p in group["params"]]
     now = model.state_dict()
-    flaw = find_flaw(saved, now, optimizer)
-    if flaw:
-        raise ValueError(
-            f"{path} is not a checkpoint of this run ({flaw}): delete it to begin the "
-            "run again from step 0"
-        )
     model.load_state_dict(
         {name: part(tensor, now[name]) for name, tensor in saved["model"].items()}
     )

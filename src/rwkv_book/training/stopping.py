@@ -1,14 +1,21 @@
-"""Ctrl-C and SIGTERM find a training between two steps, never while weights change."""
+"""Signals find a training between two steps, never while weights change or are saved.
+
+They are those of Ctrl-C, of `kill`, and of a terminal that is closed.
+"""
 
 import signal
 import threading
+from contextlib import contextmanager
+
+# A terminal that is closed says so, but not on Windows.
+STOPS = {signal.SIGINT, signal.SIGTERM, getattr(signal, "SIGHUP", signal.SIGTERM)}
 
 
 class Signals:
     """While it is entered, a signal waits from the update of the weights to `release`.
 
-    At any other moment it does what it did before; SIGTERM, which would end the process
-    at once, raises SystemExit with the code that a shell has for it. A signal that is
+    At any other moment it does what it did before; one which would end the process at
+    once raises SystemExit with the code that a shell has for it. A signal that is
     ignored stays ignored. Python hears signals in its main thread alone, and in another
     one this does nothing.
     """
@@ -19,7 +26,7 @@ class Signals:
 
     def __enter__(self):
         if threading.current_thread() is threading.main_thread():
-            for number in (signal.SIGINT, signal.SIGTERM):
+            for number in STOPS:
                 if signal.getsignal(number) not in (signal.SIG_IGN, None):
                     self.before[number] = signal.signal(number, self.arrive)
         self.hook = self.optimizer.register_step_pre_hook(self.hold)
@@ -40,6 +47,13 @@ class Signals:
         if self.waiting:
             arrived, self.waiting = self.waiting, None
             self.arrive(*arrived)
+
+    @contextmanager
+    def kept_waiting(self):
+        """In the block signals wait: PyTorch makes an error of its own of Ctrl-C."""
+        self.hold()
+        yield
+        self.release()
 
     def arrive(self, number, frame):
         """A signal has come."""

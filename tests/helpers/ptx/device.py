@@ -10,7 +10,7 @@ from unittest import mock
 import pytest
 import torch
 
-from helpers.kernels import needs_compiler
+from helpers.kernels import needs_compiler, with_text
 from helpers.ptx.driver import driver
 from helpers.ptx.nvrtc import needs_nvrtc, ptx
 from rwkv_book.compiled.gpu import Gpu
@@ -28,15 +28,18 @@ MULTIPROCESSORS = 132
 
 
 @contextmanager
-def on_ptx(architecture="sm_90", number=0, stream=0):
+def on_ptx(architecture="sm_90", number=0, stream=0, text=None):
     """Within it the operators run on the stand-in for a GPU; gives its Driver.
 
-    AssertionError at its end if a kernel did what it may not.
+    With a `text` they are compiled from it in place of their own. AssertionError at its
+    end if a kernel did what it may not.
     """
     found = driver()
     found.forget()
     asked = Answers(found, architecture, number, stream)
-    with mock.patch.dict(BACKENDS, cpu=Ptx(asked, compile=as_ptx)):
+    gpu = Ptx(asked, compile=as_ptx)
+    gpu.text = text
+    with mock.patch.dict(BACKENDS, cpu=gpu):
         yield found
     if found.fault:
         raise found.fault
@@ -45,9 +48,12 @@ def on_ptx(architecture="sm_90", number=0, stream=0):
 class Ptx(Gpu):
     """A GPU that may touch only what a launch is given."""
 
+    text = None  # what kernels are compiled from, where it is not their own
+
     def run_kernel(self, source, kernel, stored, device, *rest):
         tensors = [x for x in rest if isinstance(x, torch.Tensor)]
         self.asked.driver.memory = [(x.data_ptr(), x.nbytes) for x in tensors]
+        source = with_text(source, self.text) if self.text else source
         super().run_kernel(source, kernel, stored, device, *rest)
 
 

@@ -68,6 +68,9 @@ def test_the_command_measures_what_minimal_measures(params):
     by_name = {row["change"]: row for row in rows}
     assert by_name["none"]["all"] == pytest.approx(np.mean(found), abs=1e-3)
     assert by_name["clock"]["all"] == pytest.approx(np.mean(without), abs=1e-3)
+    moved = np.sum(without, axis=1) - np.sum(found, axis=1)  # of each stretch
+    by_stretch = by_name["clock"]["nats by stretch"]
+    assert np.sum(list(by_stretch.values()), axis=0) == pytest.approx(moved, abs=0.02)
     assert sum(row["change"] == "no look back" for row in rows) == 4
     name = "blocks.1.channel_mix.value.weight"
     without = {**params, name: np.zeros_like(params[name])}
@@ -99,6 +102,10 @@ def test_the_record_says_what_chapter_5_says():
         most = max(abs(row[f"{kind} moved"]) for row in drawn)
         assert clock_row[f"{kind} moved"] > factor * most
         assert clock_row[f"{kind} moved"] > clock_row[f"{kind} give or take"]
+    # The best one is missed, one other is not.
+    (one,), other = rows("one channel"), rows("other channel")
+    assert len(other) == 12 and one["breaks moved"] > one["breaks give or take"]
+    assert one["breaks moved"] > 10 * max(abs(row["breaks moved"]) for row in other)
     # Ten times as much for a byte, and less than a third of it in all.
     (none,) = rows("none")
     hurt = {kind: clock_row[kind] - none[kind] for kind in ("breaks", "others")}
@@ -107,6 +114,8 @@ def test_the_record_says_what_chapter_5_says():
     counts["others"] = record["bytes"] - counts["breaks"]
     nats = {kind: counts[kind] * hurt[kind] for kind in counts}
     assert 0.25 < nats["breaks"] / sum(nats.values()) < 1 / 3
+    for kind, lost in clock_row["nats by stretch"].items():
+        assert sum(lost) == pytest.approx(nats[kind], abs=3)
     # No single sublayer holds the rest up.
     without = [row["all moved"] for row in rows("no sublayer")]
     assert len(without) == 8 and min(without) > 0

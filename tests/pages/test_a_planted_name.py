@@ -16,6 +16,9 @@ PAGE = "book/06_two_faces.html"
 WEIGHTS = "**/shakespeare.safetensors"
 FIGURE = "[data-live*='planted']"
 ANSWER = 120_000  # milliseconds at most
+# The figure in its section alone, as axe would walk through the chapter as well.
+ONLY_FIGURE = """figure => document.querySelectorAll("article section > *").forEach(
+  (e) => e.querySelector(figure) || e.remove())"""
 
 
 @pytest.fixture
@@ -106,6 +109,7 @@ def test_a_model_that_does_not_come_is_one_sentence_and_the_button_tries_again(c
 @pytest.mark.parametrize("device", WIDTHS)
 def test_it_is_whole_before_and_after_on_a_phone_and_on_a_desk(chapter, device):
     page = chapter(WIDTHS[device])
+    page.evaluate(ONLY_FIGURE, FIGURE)
     page.add_script_tag(path=AXE)
     for name, part in (("Malvorn", "table"), ("Malvornistel", "button")):
         page.name.fill(name)

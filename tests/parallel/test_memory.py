@@ -1,6 +1,7 @@
 """What a training step keeps, in closed form and counted; and what is recomputed."""
 
 import copy
+import weakref
 
 import pytest
 import torch
@@ -99,3 +100,12 @@ def test_the_stages_of_zero_share_averages_then_gradients_then_weights():
 def test_a_stage_that_there_is_not_is_refused():
     with pytest.raises(ValueError, match="stage must be 0, 1, 2 or 3, got 4"):
         zero_bytes(100, 4, 4)
+
+
+def test_nothing_is_kept_when_it_has_been_counted():
+    """A graph whose tensors were handed back as they are would hold itself."""
+    counted = network()
+    weight = weakref.ref(counted.head.weight)
+    activation_bytes(counted, tokens())
+    del counted
+    assert weight() is None

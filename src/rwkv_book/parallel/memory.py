@@ -32,13 +32,13 @@ def activation_bytes(model, tokens, bfloat16=False):
     Every tensor counts once, with all that it keeps alive; the weights don't count.
     """
     weights = {own.untyped_storage().data_ptr() for own in model.parameters()}
-    kept = {}  # the tensors too: a place that is freed could be another's
+    kept = {}  # the storages too: a place that is freed could be another's
 
     def keep(tensor):
         storage = tensor.untyped_storage()
         if storage.data_ptr() not in weights:
-            kept[storage.data_ptr()] = storage.nbytes(), tensor
-        return tensor
+            kept[storage.data_ptr()] = storage.nbytes(), storage
+        return tensor.detach()  # the tensor itself would keep its own graph alive
 
     with (
         torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor),

@@ -166,6 +166,6 @@ def test_chapter_1_says_how_many_passes_were_chosen():
     (page,) = (path for path in chapters() if path.stem.startswith("01"))
     text = " ".join(" ".join(cell.source for cell in cells(page)).split())
     assert (
-        "It chose 16 of them at 80 words and 8 at 200, and twice as many were" in text
+        "It chose 16 passes at 80 words and 8 at 200, and twice as many were" in text
     )
     assert "the one that judges the mean chose 4, and ends no higher" in text

@@ -165,7 +165,5 @@ def test_chapter_1_says_how_many_passes_were_chosen():
         assert {min(chosen) // 2, min(chosen) * 2} <= tried
     (page,) = (path for path in chapters() if path.stem.startswith("01"))
     text = " ".join(" ".join(cell.source for cell in cells(page)).split())
-    assert (
-        "It chose 16 passes at 80 words and 8 at 200, and twice as many were" in text
-    )
+    assert "It chose 16 passes at 80 words and 8 at 200, and twice as many were" in text
     assert "the one that judges the mean chose 4, and ends no higher" in text

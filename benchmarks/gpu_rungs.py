@@ -76,9 +76,37 @@ def row_for(rung, kernel, text):
     }
 
 
+def row_of_one_pass(rung):
+    """The same of the kernel that reads every key once."""
+    kernels = predicted.listed(rungs.source(rung), DTYPE)
+    name = "forward" + predicted.ONCE
+    kernel = kernels[name]
+    found = predicted.once(kernels, name, DTYPE, SHAPE)
+    moved = predicted.moved_bytes(name, SHAPE, DTYPE.itemsize, 1) - math.prod(SHAPE)
+    streamed = 1e6 * moved / predicted.BANDWIDTH / predicted.SUSTAINED
+    reads, trips, most = waits(kernel.bodies[0])
+    time = max(found["compute, µs"], streamed) + 1e6 * predicted.LAUNCH
+    return {
+        "rung": rung.name,
+        "chunks": 1,
+        "kernel": name,
+        "registers": found["registers"],
+        "warps": 4 * predicted.resident(found["registers"]),
+        "reads": reads,
+        "waits": trips,
+        "on the way": most,
+        "instructions a token": found["instructions"],
+        "bytes, µs": streamed,
+        "predicted, µs": time,
+    }
+
+
 def main():
     rows = []
     for rung in rungs.RUNGS:
+        if rung.one_pass:
+            rows.append(row_of_one_pass(rung))
+            continue
         code = gpu.compile_for(rungs.source(rung), STORED[DTYPE], "sm_90")
         listed = predicted.listing(code)
         needed = ["sum_chunks", "forward"][rung.chunks == 1 :]

@@ -17,8 +17,8 @@ import torch
 from torch.nn.functional import scaled_dot_product_attention
 
 from rwkv_book.compiled.roofline import read_bandwidth
-from rwkv_book.rwkv4.fused import wkv_fused
-from rwkv_book.rwkv4.kernels import cut
+from rwkv_book.rwkv4.fused import from_source, wkv_fused
+from rwkv_book.rwkv4.kernels import SOURCE, cut
 from rwkv_book.rwkv4.wkv import wkv_attention, wkv_chunked, wkv_recurrent, wkv_scan
 
 SHAPES = {
@@ -39,6 +39,7 @@ def forms_for(device, batch, length, channels):
     if length <= 1024:
         forms["recurrent"] = wkv_recurrent
     if device == "cuda":
+        forms["classic loop"] = partial(from_source(SOURCE.text), chunks=1)
         forms |= fla_form()
     return forms
 

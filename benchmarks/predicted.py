@@ -13,6 +13,10 @@ microsecond. Before its tiles a thread of `forward` and `backward` walks over th
 of the chunks before or after its own: the walk of the one that goes furthest is added
 whole, as if nothing else were read meanwhile, and nothing of it were in a cache.
 
+Without chunks, every key is read once: there the warps of a block wait for each other,
+and the model issues those of the scheduler that has most to do, on a multiprocessor
+that has most blocks. It takes every tile as even, as `one_pass.cu` calls it.
+
 What the model leaves out: caches, what PyTorch does between launches, and the ends of
 loops. Its latencies are round numbers (LATENCY), so its answer is worth one digit: good
 for asking which of two texts is faster, and by about how much.
@@ -28,6 +32,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import NamedTuple
@@ -37,6 +42,7 @@ import torch
 
 from rwkv_book.compiled import gpu
 from rwkv_book.compiled.roofline import least_bytes
+from rwkv_book.compiled.source import replaced
 from rwkv_book.rwkv4 import bounds
 from rwkv_book.rwkv4.kernels import SOURCE, STORED, enough_chunks
 
@@ -45,7 +51,6 @@ MULTIPROCESSORS, SCHEDULERS, CLOCK, BANDWIDTH = 132, 4, 1.755e9, 3.35e12
 REGISTERS, WARPS = 16_384, 16  # of a scheduler; registers go to warps by 256
 SUSTAINED = 0.9  # of the bandwidth is what a copy gets
 MEMORY_LATENCY = 650  # cycles, with other warps asking too
-L2_BANDWIDTH = 5120 * CLOCK  # bytes a cycle as NVIDIA gives them for an A100: assumed
 LAUNCH = 1e-6  # seconds until a kernel that was queued before is under way
 LATENCY = {"MUFU": 22, "LDC": 30, "LDS": 30, "LDL": 30}  # a thread's own memory: cached
 LATENCY |= {"I2F": 22, "F2I": 22, "F2F": 22}  # else 4
@@ -59,6 +64,7 @@ UNITS = {
     "IMAD": 2,
     "FMA": 1,
     "MEMORY": 4,
+    "MEETING": 1,
 }
 ALU = [
     "FSEL",
@@ -85,14 +91,23 @@ PASSES = {  # the kernels of each, with more than one chunk
     "forward": ("sum_chunks", "forward"),
     "backward": ("sum_adjoints", "backward"),
 }
-READ_TWICE = {"forward": 2, "backward": 3}  # arrays that a kernel reads after another
+ONCE = "_in_one_pass"
+UNEVEN = (  # what one_pass.cu does for other tiles than even ones, and nothing instead
+    ("later(no_token(), key + row, value + row, C, rows, w)", "no_token()"),
+    ("ROLLED for (int i = 0; i < rows; i++, row += C) {", "for (; false;) {"),
+    (
+        "adjoints(entering, key + row, value + row, grad_out + row, C, rows, u, w)",
+        "own",
+    ),
+    ("ROLLED for (int i = rows - 1; i >= 0; i--) {", "for (int i = 0; false;) {"),
+)
 STATE = 4  # numbers, each of them a read
 SHAPES = [(batch, length, 768) for batch in (1, 8, 32) for length in (1024, 4096)]
 SHAPES += [(1, 65_536, 768), (4, 4096, 768), (8, 512, 256), (8, 1024, 2048)]
 SHAPES += [(batch, 4096, 2048) for batch in (1, 8, 16, 32)]
 SHAPES += [(1, 4096, 4096), (8, 4096, 4096)]
 TRIED = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64)  # chunks
-NO_RESULT = ("ST", "BRA", "BSSY", "BSYNC", "EXIT", "RED", "NOP", "WARPSYNC")
+NO_RESULT = ("ST", "BRA", "BSSY", "BSYNC", "EXIT", "RED", "NOP", "WARPSYNC", "BAR")
 
 
 class Instruction(NamedTuple):
@@ -217,6 +232,8 @@ def instruction(name, operands):
     unit = base if base in UNITS else "ALU" if base in ALU else "FMA"
     if base in ("LDG", "LD", "STG", "ST"):
         unit = "MEMORY"
+    if base == "BAR":
+        unit = "MEETING"
     return Instruction(writes, reads, unit, latency)
 
 
@@ -234,27 +251,46 @@ def registers(operands, width=1):
 @cache
 def cycles_of_a_tile(body, warps, tiles=4):
     """Between the ends of two tiles, when so many warps share a scheduler."""
-    ready = [{} for _ in range(warps)]
-    place, turn = [0] * warps, [0] * warps  # instructions done; when it last issued
-    free = dict.fromkeys(UNITS, 0)
-    now, end, ends = 0, tiles * len(body), []
-    while min(place) < end:
-        running = [warp for warp in range(warps) if place[warp] < end]
-        times = {}
-        for warp in running:
-            x = body[place[warp] % len(body)]
-            needs = (ready[warp].get(r, 0) for r in (*x.reads, *x.writes))
-            times[warp] = max(now, free[x.unit], *needs, 0)
+    return cycles_of(warps * (body,), tuple(range(warps)), tiles)
+
+
+@cache
+def cycles_of(bodies, blocks, passes=4):
+    """Between the ends of two passes through a loop, of which each warp has its body.
+
+    `blocks` says to which block a warp belongs: there all wait at a MEETING.
+    """
+    warps, free = range(len(bodies)), dict.fromkeys(UNITS, 0)
+    ready, met = [{} for _ in warps], [[] for _ in warps]
+    place, turn = [0 for _ in warps], [0 for _ in warps]
+    now, ends = 0, []
+
+    def next_of(warp):
+        return bodies[warp][place[warp] % len(bodies[warp])]
+
+    def earliest(warp):
+        """When its next instruction can be issued; never, while it waits for others."""
+        meetings = len(met[warp])
+        others = [other for other in warps if blocks[other] == blocks[warp]]
+        if min(len(met[other]) for other in others) < meetings:
+            return math.inf
+        x, together = next_of(warp), (met[other][meetings - 1] for other in others)
+        needs = (ready[warp].get(r, 0) for r in (*x.reads, *x.writes))
+        return max(now, free[x.unit], *needs, *(together if meetings else ()), 0)
+
+    while running := [w for w in warps if place[w] < passes * len(bodies[w])]:
+        times = {warp: earliest(warp) for warp in running}
         warp = min(running, key=lambda w: (times[w], turn[w]))
-        x = body[place[warp] % len(body)]
-        issued = times[warp]
+        x, issued = next_of(warp), times[warp]
         ready[warp] |= dict.fromkeys(x.writes, issued + x.latency)
         free[x.unit] = issued + UNITS[x.unit]
         turn[warp], now = issued, issued + 1
         place[warp] += 1
-        if min(place) % len(body) == 0 and min(place) // len(body) > len(ends):
+        if x.unit == "MEETING":
+            met[warp].append(issued)
+        if min(place[w] // len(bodies[w]) for w in warps) > len(ends):
             ends.append(now)
-    return (ends[-1] - ends[0]) / (tiles - 1)
+    return (ends[-1] - ends[0]) / (passes - 1)
 
 
 def cycles_of_all(body, warps, held):
@@ -274,12 +310,25 @@ def moved_bytes(kernel, shape, itemsize, chunks):
     """What a kernel reads and writes: arrays, a state of 16 bytes a tile, and sums."""
     batch, _, channels = shape
     states = math.prod(shape)
-    arrays = {"sum_chunks": 2, "forward": 3, "sum_adjoints": 3, "backward": 5}[kernel]
+    arrays = {"sum_chunks": 2, "forward": 3, "sum_adjoints": 3, "backward": 5}
+    arrays = arrays[kernel.removesuffix(ONCE)]
     total = least_bytes(shape, arrays, itemsize)
     sums = batch * channels * 4 * STATE  # of one chunk
     if is_sum(kernel):  # all chunks but one, and their sums are written
         return total * (chunks - 1) / chunks + sums * (chunks - 1)
     return total + states + sums * chunks * (chunks - 1) / 2
+
+
+class Together(NamedTuple):
+    """A kernel whose warps wait for each other: the bodies of a scheduler's warps.
+
+    A pass takes `tokens`; a block has so many `warps`.
+    """
+
+    bodies: tuple
+    tokens: int
+    registers: int
+    warps: int
 
 
 class Listed(NamedTuple):
@@ -296,13 +345,44 @@ class Listed(NamedTuple):
 
 @cache
 def listed(source, dtype):
-    """{kernel: Listed} of the machine code for the H100."""
+    """{kernel: Listed, or Together} of the machine code for the H100."""
     code, found = gpu.compile_for(source, STORED[dtype], "sm_90"), {}
     for kernel, text in listing(code).items():
         tokens, used, adds = source.number("TILE"), used_registers(text), is_sum(kernel)
+        if kernel.endswith(ONCE):
+            found[kernel] = used
+            continue
         body, walk = tile_loop(text, writes=not adds), () if adds else walk_loop(text)
         found[kernel] = Listed(body, tokens, used, walk)
+    if source.on_gpu:
+        found |= together(source, dtype, found)
     return found
+
+
+def together(source, dtype, registers):
+    """{kernel: Together} of a text in which all tiles are even."""
+    on_gpu, found = source.on_gpu, {}
+    for old, new in UNEVEN:
+        on_gpu = replaced(on_gpu, old, new)
+    source = replace(source, on_gpu=on_gpu, kept=False)
+    listed = listing(gpu.compile_for(source, STORED[dtype], "sm_90"))
+    warps, tokens = source.number("TOGETHER"), source.number("TILE")
+    last = range(
+        warps - 1, 0, -SCHEDULERS
+    )  # of a scheduler, by the tiles before theirs
+    for kernel in (name for name in listed if name.endswith(ONCE)):
+        code = code_of(listed[kernel])
+        loop = min((x for x in code.loops if code.count(x, "BAR")), key=lambda x: x[1])
+        bodies = tuple(unrolled(code, loop, before) for before in last)
+        found[kernel] = Together(bodies, tokens * warps, registers[kernel], warps)
+    return found
+
+
+def unrolled(code, loop, times):
+    """The Instructions of a pass through a loop, the one inside it gone through."""
+    (inner,) = code.inside(loop)
+    parts = (loop[0], inner[0]), *times * (inner,), (inner[1], loop[1])
+    return tuple(instruction(*row) for part in parts for row in code.part(part))
 
 
 def walked(walk, chunks, warps):
@@ -317,6 +397,9 @@ def predict(kernels, dtype, shape, chunks, passes=PASSES):
     """A dictionary for every launch, with the seconds in microseconds."""
     batch, length, channels = shape
     chunks, tokens = cut(length, chunks, kernels["forward"].tokens)
+    if chunks == 1 and "forward" + ONCE in kernels:
+        yield from (once(kernels, one + ONCE, dtype, shape) for one in passes)
+        return
     for kernel in (x for one in passes for x in (PASSES[one] if chunks > 1 else [one])):
         body, a_pass, used, walk = kernels[kernel]
         warps, held = (
@@ -326,17 +409,42 @@ def predict(kernels, dtype, shape, chunks, passes=PASSES):
         computed = cycles_of_all(body, warps, held) * math.ceil(tokens / a_pass) / CLOCK
         first = walked(walk, chunks, min(warps, held)) / CLOCK
         moved = moved_bytes(kernel, shape, dtype.itemsize, chunks)
-        streamed = moved / BANDWIDTH / SUSTAINED
-        yield {
-            "kernel": kernel,
-            "registers": used,
-            "warps": warps,
-            "instructions": len(body) / a_pass,
-            "walk, µs": 1e6 * first,
-            "compute, µs": 1e6 * computed,
-            "bytes, µs": 1e6 * streamed,
-            "all, µs": 1e6 * (first + max(computed, streamed) + LAUNCH),
-        }
+        yield row_for(kernel, used, warps, len(body) / a_pass, first, computed, moved)
+
+
+def once(kernels, kernel, dtype, shape):
+    """Such a dictionary for a kernel that reads every key once."""
+    batch, length, channels = shape
+    bodies, a_pass, used, warps = kernels[kernel]
+    blocks = math.ceil(batch * math.ceil(channels / gpu.BLOCK) / MULTIPROCESSORS)
+    held = min(blocks, resident(used) * SCHEDULERS // warps)
+    whole, rest = divmod(blocks, held)
+    cycles = whole * turn(bodies, held) + (turn(bodies, rest) if rest else 0)
+    computed = cycles * math.ceil(length / a_pass) / CLOCK
+    mean = sum(map(len, bodies)) / len(bodies) / a_pass * warps
+    moved = moved_bytes(kernel, shape, dtype.itemsize, 1)
+    return row_for(kernel, used, blocks * warps / SCHEDULERS, mean, 0, computed, moved)
+
+
+def turn(bodies, blocks):
+    """Cycles of a turn of so many blocks, of which a scheduler has these warps."""
+    owners = tuple(block for block in range(blocks) for _ in bodies)
+    return cycles_of(blocks * bodies, owners)
+
+
+def row_for(kernel, registers, warps, instructions, walk, computed, moved):
+    """What is predicted of a kernel, times in microseconds."""
+    streamed = moved / BANDWIDTH / SUSTAINED
+    return {
+        "kernel": kernel,
+        "registers": registers,
+        "warps": warps,
+        "instructions": instructions,
+        "walk, µs": 1e6 * walk,
+        "compute, µs": 1e6 * computed,
+        "bytes, µs": 1e6 * streamed,
+        "all, µs": 1e6 * (walk + max(computed, streamed) + LAUNCH),
+    }
 
 
 def parts_of(kernel, chunks):
@@ -365,38 +473,6 @@ def microseconds(*arguments):
     return sum(row["all, µs"] for row in predict(*arguments))
 
 
-def in_pieces(kernels, dtype, shape, pieces, chunks):
-    """Microseconds, if (batch, time) is cut into so many pieces, one after the other.
-
-    What is read twice, chunk by chunk, comes from the L2 cache the second time, as if
-    a piece had room there.
-    """
-    batch, length, channels = shape
-    piece, total = (batch // pieces[0], length // pieces[1], channels), 0
-    for row in predict(kernels, dtype, piece, chunks):
-        again = least_bytes(piece, READ_TWICE.get(row["kernel"], 0), dtype.itemsize)
-        again *= 1e6 * (chunks - 1) / chunks
-        saved = again / BANDWIDTH / SUSTAINED - again / L2_BANDWIDTH
-        limits = row["compute, µs"], row["bytes, µs"]
-        total += row["all, µs"] - max(limits) + max(limits[0], limits[1] - saved)
-    return math.prod(pieces) * total
-
-
-def pieces_table(kernels, dtype, shape):
-    """A row for some ways to cut into pieces, each in its best number of chunks."""
-    for pieces in ((1, 1), (1, 4), (4, 1)):
-        times = {n: in_pieces(kernels, dtype, shape, pieces, n) for n in TRIED[1:]}
-        chunks, count = min(times, key=times.get), math.prod(pieces)
-        yield {
-            "pieces of (batch, time)": list(pieces),
-            "chunks": chunks,
-            "read twice, MB": least_bytes(shape, 3, dtype.itemsize) / count / 1e6,
-            "more launches": 4 * (count - 1),
-            "both, µs": times[chunks],
-            "floors": times[chunks] / floor_of(shape, dtype),
-        }
-
-
 def used_registers(text):
     """How many registers a thread has: they are numbered."""
     return 1 + max(map(int, re.findall(r"\bR(\d+)\b", text)))
@@ -415,20 +491,31 @@ def floor_of(shape, dtype, arrays=bounds.FORWARD_ARRAYS + bounds.BACKWARD_ARRAYS
 
 
 def table(kernels, dtype):
-    """A row for each shape and number of chunks, forward and backward together."""
+    """A row for each shape and number of chunks, forward and backward together.
+
+    One chunk is the one pass, and, in a row of its own, the classic loop.
+    """
+    loops = {name: x for name, x in kernels.items() if not name.endswith(ONCE)}
     for shape in SHAPES:
-        tile, floor = kernels["forward"].tokens, floor_of(shape, dtype)
+        tile = kernels["forward"].tokens
         ours, *others = (cut(shape[1], n, tile)[0] for n in (chosen(shape), *TRIED))
         for chunks in sorted({ours, *others}):
-            both = microseconds(kernels, dtype, shape, chunks)
-            yield {
-                "(B, T, C)": str(shape),
-                "chunks": chunks,
-                "chosen": chunks == ours,
-                "forward, µs": microseconds(kernels, dtype, shape, chunks, ["forward"]),
-                "both, µs": both,
-                "floors": both / floor,
-            }
+            found = table_row(kernels, dtype, shape, chunks)
+            yield found | {"chosen": chunks == ours, "classic": False}
+        classic = table_row(loops, dtype, shape, 1)
+        yield classic | {"chosen": False, "classic": True}
+
+
+def table_row(kernels, dtype, shape, chunks):
+    """What is predicted of both passes together."""
+    both = microseconds(kernels, dtype, shape, chunks)
+    return {
+        "(B, T, C)": str(shape),
+        "chunks": chunks,
+        "forward, µs": microseconds(kernels, dtype, shape, chunks, ["forward"]),
+        "both, µs": both,
+        "floors": both / floor_of(shape, dtype),
+    }
 
 
 def main():
@@ -462,7 +549,6 @@ def main():
             shape=list(shape),
             floor=floor,
             kernels=rows,
-            pieces=list(pieces_table(kernels, dtype, shape)),
             nvrtc=".".join(map(str, gpu.cuda_packages("")[1][1:])),
         )
 

@@ -57,7 +57,7 @@ def compiled(text, stored, architecture, wanted, *more):
 def rows_for(stored, architecture, head=None):
     """A row for each kernel, in the order of the text: of RWKV-7 with such a head."""
     source = source_for(head, head, True, False) if head else SOURCE
-    found = statistics(source.whole, stored, architecture)
+    found = statistics(source.whole_on_gpu, stored, architecture)
     place = {"type": stored, "architecture": architecture}
     place |= {"head": head} if head else {}
     return [place | {"kernel": x} | found[x]._asdict() for x in source.parameters]

@@ -19,6 +19,8 @@ from rwkv_book.rwkv4.kernels import SOURCE
 (LADDER,) = results.of("gpu-rungs")
 README = Path(predicted.__file__).with_name("README.md").read_text("utf-8")
 
+LIMITS = "compute, µs", "bytes, µs"
+
 LOAD = instruction("LDG.E.U16.CONSTANT", " R4, [R2.64] ")
 USE = instruction("FADD", " R6, R4, R5 ")
 LISTING = """
@@ -104,32 +106,55 @@ def test_a_walk_reads_the_sums_of_some_chunks_at_once_and_waits_for_them():
     assert predicted.walked(walk, 1, 1) == predicted.walked((), 8, 1) == 0
 
 
-def test_the_walk_over_chunks_is_short_beside_the_tiles():
-    for row in RECORD["kernels"]:
-        walks = row["kernel"] in ("forward", "backward")
-        assert (row["walk, µs"] > 0) == walks
-        assert row["walk, µs"] < row["compute, µs"] / 20
+def test_warps_of_a_block_wait_for_the_last_and_others_do_not():
+    work = tuple(instruction("FADD", f" R{i}, R60, R61 ") for i in range(40))
+    meet = (instruction("BAR.SYNC.DEFER_BLOCKING", " 0x0 "),)
+    late = (LOAD, USE, *work, *meet)
+    together = predicted.cycles_of((late, (*work, *meet)), (0, 0))
+    assert together > predicted.MEMORY_LATENCY
+    apart = predicted.cycles_of(((*work, *meet), (*work, *meet)), (0, 1))
+    assert apart == pytest.approx(2 * 41, rel=0.05)
+
+
+@needs_nvrtc
+@needs_nvdisasm
+def test_a_warp_of_one_pass_goes_through_the_sums_of_the_tiles_before_its_own():
+    """The scheduler with most to do has the last warp and the one four before it."""
+    kernels = predicted.listed(SOURCE, torch.bfloat16)
+    for name in ("forward_in_one_pass", "backward_in_one_pass"):
+        bodies, tokens, _, warps = kernels[name]
+        assert (tokens, warps, len(bodies)) == (128, 8, 2)
+        last, before = map(len, bodies)
+        assert last - before == 4 * 27  # what it takes to read a sum and to merge it
+        meetings = [[x.unit for x in body].count("MEETING") for body in bodies]
+        assert meetings == [1, 1]
+
+
+def test_what_is_left_out_of_one_pass_is_in_its_text():
+    for old, _ in predicted.UNEVEN:
+        assert SOURCE.on_gpu.count(old) == 1
 
 
 @pytest.mark.parametrize("shape", predicted.SHAPES, ids=str)
 def test_the_rule_is_never_slower_than_one_chunk_and_close_to_the_best(shape):
     rows = [row for row in RECORD["rows"] if row["(B, T, C)"] == str(shape)]
-    times = {row["chunks"]: row["both, µs"] for row in rows}
+    (classic,) = (row["both, µs"] for row in rows if row["classic"])
+    times = {row["chunks"]: row["both, µs"] for row in rows if not row["classic"]}
     (chosen,) = (row["chunks"] for row in rows if row["chosen"])
     length = shape[1]
     assert chosen == predicted.cut(length, predicted.chosen(shape), 16)[0]
-    assert len(times) >= 6 and times[chosen] <= times[1]
+    assert len(times) >= 6 and times[chosen] <= min(times[1], classic)
     assert times[chosen] <= 1.01 * min(times.values())
 
 
-def test_two_chunks_would_lose_somewhere():
-    """Why the rule wants three: with this many sums two are already enough."""
-    times = {
-        row["chunks"]: row["both, µs"]
-        for row in RECORD["rows"]
-        if row["(B, T, C)"] == "(32, 1024, 768)"
-    }
-    assert times[2] > times[1]
+def test_sixteen_chunks_would_lose_to_one_pass_and_more_would_not():
+    """Why the rule wants seventeen: fewer are for texts with channels enough."""
+    times = {}
+    for shape in ("(4, 4096, 768)", "(1, 4096, 2048)"):
+        rows = [row for row in RECORD["rows"] if row["(B, T, C)"] == shape]
+        times |= {(shape, x["chunks"]): x["both, µs"] for x in rows if not x["classic"]}
+    assert times["(4, 4096, 768)", 1] < times["(4, 4096, 768)", 16]
+    assert times["(1, 4096, 2048)", 24] < times["(1, 4096, 2048)", 1]
 
 
 @needs_nvrtc
@@ -137,8 +162,8 @@ def test_two_chunks_would_lose_somewhere():
 def test_a_prediction_is_what_the_machine_code_says_today():
     dtype, shape = getattr(torch, RECORD["dtype"]), tuple(RECORD["shape"])
     kernels = predicted.listed(SOURCE, dtype)
-    rows = predicted.predict(kernels, dtype, shape, 8, ["forward"])
-    assert list(rows) == RECORD["kernels"][:2]
+    rows = predicted.predict(kernels, dtype, shape, 1, ["forward"])
+    assert list(rows) == RECORD["kernels"][:1]
 
 
 def test_the_readme_says_what_is_recorded():
@@ -166,49 +191,20 @@ def test_the_readme_says_what_is_recorded_of_the_shape_that_it_speaks_of():
     total = f"{sum(row['all, µs'] for row in rows.values()):.0f} µs"
     assert f"| {total} at (8,4096,768), predicted |" in README
     found = re.findall(r"\d+ to (\d+ µs)[^|]*\| in \|", README)
-    found += re.findall(r"(\d+ µs) as before", README)
-    assert len(found) == 3 and found[-2:] == [total, total]
-    twice = [row["bytes, µs"] for name, row in rows.items() if predicted.is_sum(name)]
+    found += re.findall(r"211, for (\d+ µs) \| out \|", README)
+    assert len(found) == 5 and found[2:] == 3 * [total]
     states = 2 * math.prod(RECORD["shape"]) / predicted.BANDWIDTH / predicted.SUSTAINED
     copy = RECORD["floor"] / predicted.SUSTAINED
     parts = re.search(
-        r"Of the (\d+ µs) a copy .* take (\d+), .*\n.* takes (\d+), .* (\d+)\.\n",
-        README,
+        r"Of the (\d+ µs) a copy .* take (\d+), .*\n.* pass (\d+)\.\n", README
     )
-    said = [f"{x:.0f}" for x in (copy, sum(twice), 1e6 * states)]
-    assert list(parts.groups()) == [total, *said]
-    for one_pass, name in predicted.PASSES.values():  # which a look back would save
-        saved = rows[one_pass]["all, µs"] + rows[name]["walk, µs"]
-        assert f"{saved:.0f} µs less {name}" in README
-    assert f": {rows['sum_adjoints']['instructions']:.0f} instructions" in README
+    assert list(parts.groups()) == [total, f"{copy:.0f}", f"{1e6 * states:.0f}"]
+    limits = [[f"{row[x]:.0f}" for row in rows.values()] for x in LIMITS]
+    sentence = "takes {} µs forward and {} backward, where the bytes\ntake {} and {}"
+    assert sentence.format(*limits[0], *limits[1]) in README
 
 
-@needs_nvrtc
-@needs_nvdisasm
-def test_pieces_that_fit_a_cache_cost_in_launches_what_they_save():
-    dtype, shape = getattr(torch, RECORD["dtype"]), tuple(RECORD["shape"])
-    whole, by_time, by_text = RECORD["pieces"]
-    kernels = predicted.listed(SOURCE, dtype)
-    found = predicted.in_pieces(kernels, dtype, shape, (1, 4), by_time["chunks"])
-    assert found == by_time["both, µs"]
-    said = (
-        f"gradients, {by_time['read twice, MB']:.0f} MB, are in the L2 cache (50 MB; "
-    )
-    assert said in README and f"; {by_time['more launches']} more launches |" in README
-    times = [f"{x['both, µs']:.0f}" for x in (by_time, by_text, whole)]
-    now = f"{sum(row['all, µs'] for row in RECORD['kernels']):.0f} µs"
-    assert f"{times[0]} for {now}, and by texts instead of time {times[1]};" in README
-    assert f"at once, {times[2]}, or {whole['floors']:.1f} floors" in README
-
-
-def test_three_chunks_lose_a_little_of_the_forward_pass():
-    """As the README says; what they gain in the backward pass is more."""
-    for shape in map(str, predicted.SHAPES):
-        rows = [row for row in RECORD["rows"] if row["(B, T, C)"] == shape]
-        (cut,) = (row["forward, µs"] for row in rows if row["chosen"])
-        assert rows[0]["chunks"] == 1 and cut <= 1.05 * rows[0]["forward, µs"]
-
-
-def test_memory_limits_all_kernels_but_one():
-    slow = {x["kernel"] for x in RECORD["kernels"] if x["compute, µs"] > x["bytes, µs"]}
-    assert slow == {"sum_adjoints"}
+def test_arithmetic_is_a_little_longer_than_memory():
+    """In one pass, on the multiprocessors that have two blocks, as the README says."""
+    for row in RECORD["kernels"]:
+        assert 1 < row["compute, µs"] / row["bytes, µs"] < 1.2

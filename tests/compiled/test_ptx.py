@@ -234,6 +234,7 @@ OWN = """
 	add.s64 %rd8, %rd6, %rd8;
 	st.shared.u32 [%rd7], %r1;"""
 OTHER, BARRIER = "ld.shared.u32 %r2, [%rd8];", "bar.warp.sync -1;"
+ALL_MEET = "bar.sync 0;"
 
 
 @pytest.mark.parametrize(
@@ -247,6 +248,9 @@ OTHER, BARRIER = "ld.shared.u32 %r2, [%rd8];", "bar.warp.sync -1;"
         (f"{OWN} {BARRIER} {OWN} {OTHER}", "R"),
         (f"{OWN} {BARRIER} {OTHER} {OWN}", "R"),
         (f"{OWN} setp.eq.s32 %p1, %r1, 0; @%p1 bra $ON; {BARRIER}\n$ON:", "B"),
+        (f"{OWN} {ALL_MEET} {OWN} {OTHER}", "R"),
+        (f"{OWN} setp.eq.s32 %p1, %r1, 0; @%p1 bra $ON; {ALL_MEET}\n$ON:", "B"),
+        (f"{OWN} bar.sync 1; {OTHER}", "B"),
     ],
 )
 def test_a_fault_in_what_threads_share_is_seen(body, kind):
@@ -278,7 +282,7 @@ def test_a_thread_that_does_not_end_is_stopped():
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
-        ("bar.sync 0;", r"line \d+: no meaning is known of bar\.sync"),
+        ("bar.arrive 0, 64;", r"line \d+: no meaning is known of bar\.arrive"),
         ("add.s32 %r2, %r1, nonsense;", "an operand is not known: 'nonsense'"),
     ],
 )

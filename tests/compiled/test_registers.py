@@ -16,9 +16,9 @@ from rwkv_book.rwkv4.kernels import SOURCE, STORED
 PLACES = [(stored, sm) for stored in STORED.values() for sm in ARCHITECTURES]
 COMPILED = [("bfloat16", sm) for sm in ARCHITECTURES]
 COMPILED += [("float", "sm_90"), ("float16", "sm_120")]
-# With 168 registers a thread, 12 warps share a multiprocessor.
-MOST = {"sum_chunks": 80, "forward": 112, "sum_adjoints": 116}
-MOST |= {"backward": 168}
+# With 168 registers a thread, 12 warps share a multiprocessor, with 128 two blocks of 8.
+MOST = {"sum_chunks": 80, "forward": 112, "sum_adjoints": 116, "backward": 168}
+MOST |= {"forward_in_one_pass": 128, "backward_in_one_pass": 128}
 
 
 def row_name(row):
@@ -41,7 +41,8 @@ def test_every_kernel_keeps_to_its_limit_and_nothing_in_memory(stored, architect
             assert row["spilled"] < 1000  # a tile in 64 bits: more than there are
             continue
         assert row["spilled"] == row["stack"] == 0, row
-        most = 192 if stored == "double" else MOST[row["kernel"]]
+        once = row["kernel"].endswith("in_one_pass")  # one block, in double
+        most = (255 if once else 192) if stored == "double" else MOST[row["kernel"]]
         assert row["registers"] <= most, row
 
 

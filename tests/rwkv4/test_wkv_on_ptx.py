@@ -114,7 +114,8 @@ def test_values_and_gradients_are_those_of_attention(dtype, chunks, scale):
     with on_ptx() as driver:
         found = everything(partial(wkv_fused, chunks=chunks), tensors)
     names = {launched.kernel for launched in driver.launched}
-    assert names == (set(SOURCE.parameters) if chunks > 1 else {"forward", "backward"})
+    once = {"forward_in_one_pass", "backward_in_one_pass"}
+    assert names == (once if chunks == 1 else set(SOURCE.parameters) - once)
     stored, sums = ERRORS[dtype]
     if scale > 1 and dtype != torch.float64:
         stored, sums = max(stored, AT_LARGE_KEYS), AT_LARGE_KEYS
@@ -130,11 +131,65 @@ def test_so_are_those_of_other_shapes(shape, dtype):
     assert_right(found, tensors, *ERRORS[dtype])
 
 
+TEXTS = [(2, 17, 33), (1, 127, 2), (1, 128, 32), (1, 129, 3), (2, 300, 40)]
+MIXED = 8  # standard deviation of keys, of which some tiles are even and some are not
+
+
+@pytest.mark.parametrize("scale", [1, MIXED])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
+@pytest.mark.parametrize("shape", TEXTS, ids=str)
+def test_so_are_those_of_one_pass_whatever_its_last_turn_has(shape, dtype, scale):
+    """Turns of 128 tokens by 32 channels: whole ones, and what is left of them."""
+    tensors = arguments(dtype, scale, shape)
+    with on_ptx():
+        found = everything(partial(wkv_fused, chunks=1), tensors)
+    stored, sums = ERRORS[dtype]
+    assert_right(found, tensors, max(stored, 1e-5), max(sums, 1e-5))
+
+
+def test_a_tile_is_taken_on_one_scale_or_token_by_token():
+    """In mixed keys there are tiles of both kinds, and either way is right."""
+    tensors = arguments(torch.float32, MIXED, (1, 300, 32))[:4]
+    keys = tensors[2][:, :288].unflatten(1, (-1, 16))
+    even = ((keys - keys[:, :, -1:]).abs() <= 20).all(2)
+    assert 0.1 < even.double().mean() < 0.9
+    never = replaced(SOURCE.on_gpu, "NEAR = 20,", "NEAR = -1,")
+    forms = wkv_fused, from_source(SOURCE.text, on_gpu=never)
+    with on_ptx():
+        found = [everything(partial(form, chunks=1), tensors) for form in forms]
+    for results in found:
+        assert_right(results, tensors, 1e-5, 1e-5)
+    pairs = zip(found[0][0], found[1][0], strict=True)
+    assert not any(torch.equal(one, other) for one, other in pairs)
+
+
+STRANGE = {  # which the scale of a tile can't hold, or only just
+    "decays at once": lambda w, u, k, v: (300 + 0 * w, u, k, v),
+    "never decays": lambda w, u, k, v: (0 * w, u, k, v),
+    "a large bonus": lambda w, u, k, v: (w, u + 60, k, v),
+    "hardly a bonus": lambda w, u, k, v: (w, u - 60, k, v),
+    "keys that rise": lambda w, u, k, v: (w, u, k + torch.arange(300.0)[:, None], v),
+    "keys that fall": lambda w, u, k, v: (w, u, k - torch.arange(300.0)[:, None], v),
+    "just even": lambda w, u, k, v: (w, 9 + 0 * u, 19.9 * k.sign() * (k > 1), v),
+}
+
+
+@pytest.mark.parametrize("strange", STRANGE)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+def test_no_sum_of_an_even_tile_leaves_the_range_of_a_float(dtype, strange):
+    tensors = STRANGE[strange](*arguments(dtype, 1, (1, 300, 3))[:4])
+    tensors = [tensor.to(dtype) for tensor in tensors]
+    with on_ptx():
+        found = everything(partial(wkv_fused, chunks=1), tensors)
+    assert_right(found, tensors, 2e-5, 1e-4)
+
+
+@pytest.mark.parametrize("chunks", [1, 2])
 @pytest.mark.parametrize("large", LARGE)
-def test_nothing_overflows(large):
+def test_nothing_overflows(large, chunks):
     tensors = [tensor.float() for tensor in with_large(large)]
     with on_ptx():
-        found = everything(partial(wkv_fused, chunks=2), tensors)
+        found = everything(partial(wkv_fused, chunks=chunks), tensors)
     assert_right(found, tensors, 1e-2, 1e-2)
 
 
@@ -146,7 +201,8 @@ def test_the_oldest_gpus_store_bfloat16_as_well():
     assert_right(found, tensors, *ERRORS[torch.bfloat16])
 
 
-def test_no_bit_depends_on_the_order_of_threads_or_the_number_of_blocks():
+@pytest.mark.parametrize("chunks", [1, 3])
+def test_no_bit_depends_on_the_order_of_threads_or_the_number_of_blocks(chunks):
     tensors, found = arguments(torch.float32), []
     orders = [None, np.arange(2**14), np.arange(2**14)[::-1]]
     for order in orders:
@@ -161,7 +217,7 @@ def test_no_bit_depends_on_the_order_of_threads_or_the_number_of_blocks():
                     run(program, words, grid, block, threads=threads)
 
             driver.run = in_order
-            stored, sums = everything(partial(wkv_fused, chunks=3), tensors)
+            stored, sums = everything(partial(wkv_fused, chunks=chunks), tensors)
             found.append([*stored, *sums])
             driver.run = run
     for other in found[1:]:
@@ -211,6 +267,43 @@ def test_a_fault_in_the_text_is_caught(fault):
     with pytest.raises(machine.Fault, match=sentence), on_ptx() as driver:
         with pytest.raises(Exception, match="STAND_IN"):
             form(*tensors, chunks=3)
+        assert driver.fault
+
+
+FAULTS_OF_ONE_PASS = {
+    "nobody waits": (
+        "DEVICE void meet() { __syncthreads(); }",
+        "DEVICE void meet() {}",
+        "another thread|nobody wrote",
+    ),
+    "one place for two turns": ("    odd ^= 1;\n", "", "another thread"),
+    "off by one": (
+        "return max(0, min(TILE, tokens - tile * TILE));",
+        "return max(0, min(TILE, tokens - tile * TILE + 1));",
+        "outside of every array|another thread",
+    ),
+    "a channel with two owners": (
+        "channel < C};",
+        "true};",
+        "another thread",
+    ),
+    "all warps leave": (
+        "if (at.writes && my_tile() == 0) store(leaving",
+        "if (at.writes) store(leaving",
+        "another thread",
+    ),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS_OF_ONE_PASS)
+def test_a_fault_in_the_one_pass_is_caught(fault):
+    old, new, sentence = FAULTS_OF_ONE_PASS[fault]
+    on_gpu = replaced(SOURCE.on_gpu, old, new)
+    form = from_source(SOURCE.text, on_gpu=on_gpu)
+    tensors = arguments(torch.float32, shape=(2, 150, 33))[:4]
+    with pytest.raises(machine.Fault, match=sentence), on_ptx() as driver:
+        with pytest.raises(Exception, match="STAND_IN"):
+            form(*tensors, chunks=1)
         assert driver.fault
 
 

@@ -21,6 +21,7 @@ ODD = {
     "bra": "next = number;",
     "ret": "return false;",
     "bar.warp.sync": "if (d.u32 != ~0u) stop('B', 0); return true;",
+    "bar.sync": "if (d.u32) stop('B', 0); return true;",
     "selp.pred": "d.u8 = c.u8 ? a.u8 : b.u8;",
     "mov.pred": "d.u8 = a.u8 != 0;",
     "not.pred": "d.u8 = !a.u8;",
@@ -33,6 +34,7 @@ ODD = {
     "high.u64": "d.u32 = a.u64 >> 32;",
     "low.u32": "d.u16 = (uint16_t)a.u32;",
     "high.u32": "d.u16 = a.u32 >> 16;",
+    "rcp.f64": "d.f64 = 1 / a.f64;",
     "div.full.f32": "d.f32 = about(a.f32 / b.f32, 2, a.u32 ^ b.u32 << 1);",
     "ex2.approx.f32": "d.f32 = about((float)exp2((double)a.f32), 2, a.u32);",
     "ex2.approx.ftz.f32": "d.f32 = flushed(about((float)exp2((double)flushed(a.f32)), "

@@ -16,6 +16,7 @@ from rwkv_book.compiled.cache import compiled
 # Not -ffast-math: infinities have a meaning here, and linking with it changes how some
 # processors round, for the whole process.
 FLAGS = ["-x", "c++", "-std=c++17", "-O3", "-march=native", "-fopenmp", "-fPIC"]
+ONE_PASS = False  # it is one anyway
 FEWEST_CHUNKS = 4  # with fewer, reading the keys twice takes longer than it saves
 WORTH_WAKING = 16_384  # keys a worker: with fewer, waking it takes longer than the work
 

@@ -12,7 +12,7 @@ import torch
 from rwkv_book.compiled.cache import compiled
 
 OPTIONS = {"std": "c++17", "restrict": True, "prec_div": False, "diag_suppress": 177}
-BLOCK = 32  # threads: small blocks spread few sums over all multiprocessors
+BLOCK = 32  # sums of a block: small ones spread few sums over all multiprocessors
 SUMS_AT_ONCE = 384  # on a multiprocessor: enough to wait for memory at the same time
 
 
@@ -48,7 +48,8 @@ class Gpu:
     `asked` answers as PyTorch does, and `compile` makes what the driver loads.
     """
 
-    FEWEST_CHUNKS = 3  # predicted by benchmarks/predicted.py: 2 may take longer than 1
+    ONE_PASS = True  # where time isn't cut
+    FEWEST_CHUNKS = 17  # predicted: fewer take longer than one pass
 
     def __init__(self, asked=None, compile=None):
         self.asked, self.compile = asked or PyTorch(), compile or compile_for
@@ -69,7 +70,10 @@ class Gpu:
             architecture = self.asked.architecture(number)
             function = self.load(source, stored, architecture)[kernel]
             queue = stream(number, self.asked.stream(device))
-            config = launch_config(blocks(rows * channels))
+            warps = source.warps(kernel)
+            if warps > 1:  # a block owns channels of one text
+                channels = -(-channels // BLOCK) * BLOCK
+            config = launch_config(blocks(rows * channels), BLOCK * warps)
             core.launch(queue, config, function, rows, *map(as_word, arguments))
 
     def load(self, source, stored, architecture):
@@ -119,16 +123,16 @@ def stream(number, handle):
 
 
 @lru_cache(maxsize=256)
-def launch_config(count):
+def launch_config(count, threads):
     """So many small blocks in a row."""
     import cuda.core
 
-    return cuda.core.LaunchConfig(grid=count, block=BLOCK)
+    return cuda.core.LaunchConfig(grid=count, block=threads)
 
 
-def blocks(threads):
-    """How many blocks have that many threads: what is more than a grid, takes turns."""
-    return min(-(-threads // BLOCK), 2**31 - 1)
+def blocks(sums):
+    """How many blocks own that many sums: what is more than a grid, takes turns."""
+    return min(-(-sums // BLOCK), 2**31 - 1)
 
 
 def as_word(argument):
@@ -148,10 +152,13 @@ def compile_for(source, stored, architecture):
     """
     core, version = cuda_packages(source.instead)
     options = OPTIONS | {"arch": architecture, "define_macro": ("STORED", stored)}
+    made_of = [repr(options), repr(version), source.on_gpu]
 
     def compile(path):
         try:
-            program = core.Program(source.whole, "c++", core.ProgramOptions(**options))
+            program = core.Program(
+                source.whole_on_gpu, "c++", core.ProgramOptions(**options)
+            )
             code = program.compile("cubin").code
         except Exception as error:  # cuda.core keeps the names of its errors private
             raise RuntimeError(
@@ -160,7 +167,7 @@ def compile_for(source, stored, architecture):
             ) from error
         path.write_bytes(code)
 
-    with compiled(source, ".cubin", [repr(options), repr(version)], compile) as path:
+    with compiled(source, ".cubin", made_of, compile) as path:
         return path.read_bytes()
 
 

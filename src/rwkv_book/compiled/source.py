@@ -18,7 +18,7 @@ class Source:
 
     What is compiled from a source that is `kept` stays in the cache, else nowhere.
     `constants`, pairs of a name and an integer, are known before the text: what is
-    compiled is for these.
+    compiled is for these. What stands `on_gpu` follows the text where a GPU gets it.
     """
 
     text: str
@@ -27,6 +27,7 @@ class Source:
     hardware: str = HARDWARE
     kept: bool = False
     constants: tuple = ()
+    on_gpu: str = ""
 
     @cached_property
     def whole(self):
@@ -40,9 +41,14 @@ class Source:
         )
 
     @cached_property
+    def whole_on_gpu(self):
+        """What a GPU's compiler gets."""
+        return self.whole + self.on_gpu
+
+    @cached_property
     def parameters(self):
-        """{kernel: the number of its parameters}"""
-        text = re.sub(r"//.*", "", self.text)
+        """{kernel: the number of its parameters}, on a CPU and on a GPU"""
+        text = re.sub(r"//.*", "", self.text + self.on_gpu)
         kernels = re.findall(r"^KERNEL\((\w+), ([^)]*)\)", text, re.MULTILINE)
         return {name: len(parameters.split(",")) for name, parameters in kernels}
 
@@ -69,13 +75,17 @@ class Source:
     def number(self, name):
         """The integer that stands in the text as `constexpr int name = ...;`"""
         pattern = rf"^constexpr int {re.escape(name)} = (\d+);"
-        found = re.findall(pattern, self.text, re.MULTILINE)
+        found = re.findall(pattern, self.text + self.on_gpu, re.MULTILINE)
         if len(found) != 1:
             raise ValueError(
                 f"{self.name} must have one line `constexpr int {name} = ...;` with a "
                 f"number, but has {len(found)}"
             )
         return int(found[0])
+
+    def warps(self, kernel):
+        """How many warps of a block own the same 32 channels: TOGETHER, or one."""
+        return self.number("TOGETHER") if f"KERNEL({kernel}," in self.on_gpu else 1
 
     def check(self, kernel, arguments):
         """TypeError when a kernel would get more or fewer arguments than it takes.

@@ -47,13 +47,15 @@ def wkv_fused(
     return out, WkvState(num, den, log_scale)
 
 
-def from_source(text, hardware=HARDWARE):
+def from_source(text, hardware=HARDWARE, on_gpu=""):
     """`wkv_fused` with kernels compiled from another text than that of wkv.cu.
 
+    Without a text `on_gpu`, such as `SOURCE.on_gpu`, a GPU has no pass of its own: with
+    one chunk it runs the classic loop, as a CPU does.
     It raises RuntimeError when the text does not compile. What was compiled is kept
     nowhere.
     """
-    return partial(wkv_fused, source=kernels.name_of(text, hardware))
+    return partial(wkv_fused, source=kernels.name_of(text, hardware, on_gpu))
 
 
 def sums_type(stored):

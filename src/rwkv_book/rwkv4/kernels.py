@@ -24,19 +24,24 @@ STORED = {  # types of key and value, and their names in wkv.cu
 }
 BACKENDS = {"cpu": cpu, "cuda": Gpu()}
 INSTEAD = "use wkv=wkv_chunked, which needs no compiler."
+WKV, ONE_PASS = (
+    Path(__file__).with_name(name).read_text("utf-8")
+    for name in ("wkv.cu", "one_pass.cu")
+)
 SOURCE = Source(
-    Path(__file__).with_name("wkv.cu").read_text("utf-8"),
+    WKV,
     name="wkv.cu",
     instead=INSTEAD,
     kept=True,
+    on_gpu=f'#line 1 "one_pass.cu"\n{ONE_PASS}',
 )
 SOURCES = {SOURCE.name: SOURCE}  # an operator takes tensors, numbers and names only
 
 
-def name_of(text, hardware=HARDWARE):
+def name_of(text, hardware=HARDWARE, on_gpu=""):
     """The name in SOURCES of another text than wkv.cu, or of other hardware."""
-    source = Source(text, SOURCE.name, INSTEAD, hardware)
-    name = hashlib.sha256(source.whole.encode()).hexdigest()
+    source = Source(text, SOURCE.name, INSTEAD, hardware, on_gpu=on_gpu)
+    name = hashlib.sha256(source.whole_on_gpu.encode()).hexdigest()
     SOURCES.setdefault(name, source)
     return name
 
@@ -69,6 +74,14 @@ def enough_chunks(sums, length, at_once, fewest):
     """
     chunks = min(at_once // max(1, sums), 3 * math.isqrt(length) // 4)
     return chunks if chunks >= fewest else 1
+
+
+def in_one_pass(source, key, chunks):
+    """What a kernel's name ends in where each key is read once: on a GPU, uncut."""
+    if not BACKENDS[key.device.type].ONE_PASS or not SOURCES[source].on_gpu:
+        return ""
+    fits = tile(source) <= key.shape[1] < 2**30  # its tokens are counted in an int
+    return "_in_one_pass" if chunks == 1 and fits else ""
 
 
 def runner(source, decay_rate, key, chunks, tokens):
@@ -111,7 +124,8 @@ def forward(
         sums = state.new_empty(len(state), chunks, *state.shape[1:])
         run("sum_chunks", chunks - 1, key, value, sums)
     kept = checkpoints if keep else None
-    run("forward", chunks, bonus, key, value, state, sums, out, after, kept)
+    name = f"forward{in_one_pass(source, key, chunks)}"
+    run(name, chunks, bonus, key, value, state, sums, out, after, kept)
     return out, after, checkpoints
 
 
@@ -156,7 +170,8 @@ def backward(
     parts = state.new_empty(2, len(state), chunks, key.shape[2])
     grad_key, grad_value, grad_state = map(torch.empty_like, (key, value, state))
     found = parts[0], parts[1], grad_key, grad_value, grad_state
-    run("backward", chunks, *given, adjoint, sums, *found)
+    name = f"backward{in_one_pass(source, key, chunks)}"
+    run(name, chunks, *given, adjoint, sums, *found)
     grad_decay_rate, grad_bonus = parts.sum((1, 2))
     if grad_after is not None:
         add_gradients_of_the_scale(

@@ -1,7 +1,8 @@
 """`wkv.cu` as it was, rung by rung: what made it faster on a GPU, one edit at a time.
 
 An edit is a place of the text as it is now, and what stood there before. The first rung
-undoes all of them; each of the next ones takes one back, or cuts time into chunks.
+undoes all of them; each of the next ones takes one back, or cuts time into chunks. The
+last one is `one_pass.cu`.
 """
 
 from dataclasses import replace
@@ -24,6 +25,7 @@ class Rung(NamedTuple):
     name: str
     chunks: int
     undone: tuple
+    one_pass: bool = False
 
 
 EDITS = {
@@ -84,16 +86,18 @@ RUNGS = (
     Rung("launch bounds", 8, LATER[1:]),
     Rung("the chip's instructions", 8, LATER[2:]),
     Rung("whole tiles", 8, ()),
+    Rung("one pass", 1, (), one_pass=True),
 )
 
 
 def source(rung):
     """The Source of a rung: wkv.cu with some edits undone."""
     text, hardware = SOURCE.text, SOURCE.hardware
+    on_gpu = SOURCE.on_gpu if rung.one_pass else ""
     for name in rung.undone:
         for edit in EDITS[name]:
             if edit.now in text:
                 text = replaced(text, edit.now, edit.before)
             else:
                 hardware = replaced(hardware, edit.now, edit.before)
-    return replace(SOURCE, text=text, hardware=hardware, kept=False)
+    return replace(SOURCE, text=text, hardware=hardware, kept=False, on_gpu=on_gpu)

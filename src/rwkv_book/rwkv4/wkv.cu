@@ -180,6 +180,13 @@ DEVICE real product(Sums state, Sums grad, real w) {
   return exponential(state.log_scale + grad.log_scale - (state.age + grad.age) * w);
 }
 
+// The gradient by a state's four numbers, where (P, Q) is `grad`.
+DEVICE Sums gradient_of(Sums state, Sums grad, real w) {
+  real weight = product(state, grad, w);
+  real by_num = weight * grad.num, by_den = weight * grad.den;
+  return {by_num, by_den, by_num * state.num + by_den * state.den, real{}};
+}
+
 // What a part of a state counts on the scale that it has with one more token.
 DEVICE real share_of(real part, Sums state, real logit, real w) {
   return merge({part, real{}, state.log_scale, state.age}, one_token(logit, real{}), w).num;
@@ -266,11 +273,7 @@ KERNEL(backward, index T, index C, index chunks, index chunk, const scalar* deca
     store(grad_decay_rate + part * C + at.channel, grad_w, at.lanes);
     store(grad_bonus + part * C + at.channel, grad_u, at.lanes);
     if (begin == 0) {
-      Sums state = before[0];
-      real weight = product(state, after, w);
-      real by_num = weight * after.num, by_den = weight * after.den;
-      real by_log_scale = by_num * state.num + by_den * state.den;
-      Sums grad = {by_num, by_den, by_log_scale, real{}};
+      Sums grad = gradient_of(before[0], after, w);
       store(grad_state + at.batch * 4 * C + at.channel, grad, C, at.lanes);
     }
   }

@@ -75,4 +75,4 @@ class Answers:
 
 def as_ptx(source, stored, architecture):
     """What the driver gets in place of machine code."""
-    return ptx(source.whole, stored, architecture)
+    return ptx(source.whole_on_gpu, stored, architecture)

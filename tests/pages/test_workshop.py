@@ -549,10 +549,10 @@ def test_the_cheat_sheet_is_one_page(browser, address, folder, paper):
     assert len(re.findall(rb"/Type\s*/Page\b(?!s)", pdf)) == 1
 
 
-@pytest.fixture(scope="module")
-def deck_on_disk(tmp_path_factory):
+@pytest.fixture(scope="module", params=["06", "11"])
+def deck_on_disk(request, tmp_path_factory):
     """The slides of a chapter with figures, formulas and sliders, in a folder."""
-    (path,) = (path for path in chapters() if path.stem.startswith("11"))
+    (path,) = (path for path in chapters() if path.stem.startswith(request.param))
     folder = tmp_path_factory.mktemp("slides")
     slides.make(folder, [path])
     return folder / f"{path.stem}.html"
@@ -642,10 +642,17 @@ def test_a_figure_that_computes_moves_on_a_slide_too(deck_page):
     }""")
     before = page.evaluate("JSON.stringify(Reveal.getIndices())")
     shown = page.evaluate(f"{CURRENT}.querySelector('.live-output').innerText")
-    field = page.locator("section.present [data-live] :is(input, select)").first
-    field.focus()
-    page.keyboard.press("ArrowDown")
+    field = page.locator("section.present [data-live] :is([type=range], select)")
+    field.first.focus()
+    page.keyboard.press("ArrowUp")
     moved = page.evaluate(f"{CURRENT}.querySelector('.live-output').innerText")
     assert moved != shown and "NaN" not in moved
+    outside = page.evaluate(f"""() => {{
+        const figure = {CURRENT}.querySelector('[data-live]');
+        const edge = figure.getBoundingClientRect().right;
+        return [...figure.querySelectorAll('.live input, .live select')]
+          .filter((field) => field.getBoundingClientRect().right > edge - 1).length;
+    }}""")
+    assert outside == 0
     assert page.evaluate("JSON.stringify(Reveal.getIndices())") == before
     assert page.problems == []

@@ -146,6 +146,94 @@ def test_a_pipe_stays_one_and_is_given_what_is_written(tmp_path):
     assert stat.S_ISFIFO(pipe.stat().st_mode) and list(tmp_path.iterdir()) == [pipe]
 
 
+WRITER = """
+import sys, time
+from pathlib import Path
+from rwkv_book import folders
+with folders.whole(Path(sys.argv[1])) as part:
+    part.write_bytes(b"half")
+    print(part, flush=True)
+    sys.stdin.read()
+    part.write_bytes(b"whole")
+"""
+
+
+@pytest.fixture
+def writer():
+    """Starts processes that write to a path until their input ends."""
+    started = []
+
+    def start(path):
+        process = subprocess.Popen(
+            [sys.executable, "-c", WRITER, str(path)],
+            env=os.environ | {"PYTHONPATH": str(Path(folders.__file__).parents[1])},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        started.append(process)
+        return process, Path(process.stdout.readline().rstrip("\n"))
+
+    yield start
+    for process in started:
+        process.kill()
+        process.communicate()
+
+
+has_locks = pytest.mark.skipif(folders.fcntl is None, reason="Windows has none")
+
+
+@has_locks
+def test_what_killed_processes_left_goes_when_the_file_is_written(tmp_path, writer):
+    path = tmp_path / "model[1].safetensors"
+    for _ in range(3):
+        process, part = writer(path)
+        process.kill()
+        process.wait()
+        assert list(tmp_path.iterdir()) == [part] and part.read_bytes() == b"half"
+    folders.write_text(path, "whole")
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@has_locks
+def test_what_another_process_still_writes_stays(tmp_path, writer):
+    path = tmp_path / "file"
+    process, part = writer(path)
+    folders.write_text(path, "mine")
+    assert set(tmp_path.iterdir()) == {path, part}
+    process.communicate()
+    assert process.returncode == 0 and path.read_text() == "whole"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@has_locks
+def test_what_is_written_in_another_container_stays(tmp_path, writer):
+    """There the process has another number, which here may be nobody's."""
+    path = tmp_path / "file"
+    gone, part_of_gone = writer(path)
+    gone.kill()
+    gone.wait()
+    process, part = writer(path)
+    assert not part_of_gone.exists()
+    part.rename(part_of_gone)
+    folders.write_text(path, "mine")
+    assert part_of_gone.read_bytes() == b"half"
+    process.kill()
+    process.wait()
+    folders.write_text(path, "mine")
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@has_locks
+def test_files_of_others_stay(tmp_path):
+    names = ["file.1.part", "file.x.part", "file.elsewhere.99999999.part"]
+    names += [f"{folders.beginning(tmp_path / 'file')}{x}.part" for x in ("x", 9**99)]
+    for name in names:
+        (tmp_path / name).write_text("kept")
+    folders.write_text(tmp_path / "file", "new")
+    assert {path.name for path in tmp_path.iterdir()} == {"file", *names}
+
+
 def test_a_name_as_long_as_a_name_can_be(tmp_path):
     path = tmp_path / ("ü" * 127)
     folders.write_text(path, "text")

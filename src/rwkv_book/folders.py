@@ -7,7 +7,9 @@ folder that can be written, whatever the machine's environment says.
 """
 
 import errno
+import glob
 import os
+import platform
 import shutil
 import stat
 import sys
@@ -15,6 +17,11 @@ import tempfile
 from contextlib import contextmanager, suppress
 from functools import lru_cache
 from pathlib import Path
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None
 
 NAME = "rwkv-book"
 FULL = (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC))
@@ -33,7 +40,8 @@ def whole(path):
     under the umask. On any error, and on Ctrl-C, what was written is removed and `path`
     stays as it was. A link stays one: the file that it leads to is replaced. A pipe or
     a device stays one too, and is given what is written. DiskFull where no space is
-    left, or where no file may be as large, OSError where `path` can't be.
+    left, or where no file may be as large, OSError where `path` can't be. What an
+    earlier process left of this file when it was killed is removed.
     """
     path = Path(path)
     if path.is_dir():
@@ -42,13 +50,15 @@ def whole(path):
         yield path
         return
     asked, path = path, Path(os.path.realpath(path)) if path.is_symlink() else path
-    part = path.with_name(f"{path.name[:60]}.{os.getpid()}.part")
+    part = path.with_name(f"{beginning(path)}{os.getpid()}.part")
+    remove_left_behind(path)
     try:
         with open(part, "wb") as file:  # as the umask has it
             mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
         with suppress(FileNotFoundError):
             mode = stat.S_IMODE(path.stat().st_mode)
-        yield part
+        with held(part):
+            yield part
         os.chmod(part, mode)
         os.replace(part, path)
     except BaseException as error:
@@ -68,6 +78,53 @@ def whole(path):
         if isinstance(error, OSError) and error.filename == str(part):
             error.filename = str(asked)
         raise
+
+
+def beginning(path):
+    """How the files begin, by name, that this machine's processes write for a path."""
+    return f"{path.name[:40]}.{platform.node()[:20]}."
+
+
+@contextmanager
+def held(part):
+    """Hold a file while it is written, so that nobody takes it for left behind.
+
+    A lock ends with its process, however that ends.
+    """
+    if fcntl is None:
+        yield
+        return
+    with open(part, "r+b") as file:
+        with suppress(OSError):  # of a file system without locks
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+
+
+def remove_left_behind(path):
+    """Remove what this machine's killed processes left of a file.
+
+    A process is gone when it has no number any more and nobody holds its file: in
+    another container the numbers are others, but the locks are the same.
+    """
+    if fcntl is None:
+        return
+    for part in path.parent.glob(f"{glob.escape(beginning(path))}*.part"):
+        with suppress(OSError, ValueError, OverflowError):
+            if not is_running(int(part.name.split(".")[-2])):
+                with open(part, "r+b") as file:
+                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    part.unlink()
+
+
+def is_running(process):
+    """Whether there is a process of that number."""
+    try:
+        os.kill(process, 0)  # 0 is no signal, only the question
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # another user's
+        return True
+    return True
 
 
 def is_over_limit(error, part):

@@ -95,6 +95,16 @@ def test_a_run_that_makes_no_sense_gets_a_sentence(
     assert message.startswith("python -m rwkv_book train: ") and sentence in message
 
 
+def test_a_folder_without_a_name_is_not_the_one_that_one_is_in(
+    capsys, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    assert main([*TINY, "--folder", ""]) == 2
+    sentence = "train: --folder has no name behind it: name one, or . for this one\n"
+    assert capsys.readouterr().err.endswith(sentence)
+    assert not list(tmp_path.iterdir())
+
+
 @pytest.mark.skipif(os.name != "posix", reason="PATH of another kind")
 @pytest.mark.parametrize(
     ("arguments", "sentence"),

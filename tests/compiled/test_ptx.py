@@ -123,6 +123,24 @@ def test_an_instruction_on_floats_gives(name, operands, wanted):
     assert result(name, *map(bits_of, operands)) == bits(wanted)
 
 
+def test_blocks_and_threads_stand_in_a_line():
+    for axis in "yz":
+        for name, wanted in {"tid": 0, "ctaid": 0, "ntid": 1, "nctaid": 1}.items():
+            assert result("mov.u32", f"%{name}.{axis}") == wanted
+    assert result("mov.u32", "WARP_SZ") == 32
+
+
+def test_a_byte_fills_the_register_that_it_comes_into():
+    for t, wanted in {"u8": 250, "s8": 2**32 - 6}.items():
+        found = np.array([250 + 7 * 256], "u4")
+        run(f"ld.global.{t} %r2, [%rd4]; st.global.u32 [%rd4], %r2;", found)
+        assert found[0] == wanted
+        assert result(f"cvt.s32.{t}", 250 + 7 * 256) == wanted
+    found = np.zeros(1, "u4")
+    run("st.global.v2.u8 [%rd1], {258, 3};", found)
+    assert found[0] == 2 + 3 * 256
+
+
 def test_a_comparison_with_what_is_no_number_is_false_unless_it_says_so():
     nan, one = bits_of(math.nan), bits_of(1)
     for name, wanted in {"lt": 0, "ge": 0, "ne": 0, "geu": 1, "neu": 1}.items():
@@ -284,6 +302,8 @@ def test_a_thread_that_does_not_end_is_stopped():
     [
         ("bar.arrive 0, 64;", r"line \d+: no meaning is known of bar\.arrive"),
         ("add.s32 %r2, %r1, nonsense;", "an operand is not known: 'nonsense'"),
+        ("mov.u32 %r2, %laneid;", "an operand is not known: '%laneid'"),
+        ("mov.u64 %rd6, %clock64;", "an operand is not known: '%clock64'"),
     ],
 )
 def test_what_is_not_known_is_named(text, sentence):

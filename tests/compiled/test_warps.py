@@ -53,6 +53,26 @@ def test_a_row_that_does_not_begin_with_a_sector_takes_one_more():
     assert (found.sectors["x"], found.least["x"]) == (4 + 3 * 5, 16)
 
 
+def test_numbers_are_counted_once_for_a_warp():
+    found = run(kernel(I + "out[i] = x[i] + x[i / 2];"), 128)
+    assert found.numbers == {"x": 128 + 64, "out": 128}
+
+
+def test_blocks_and_threads_stand_in_a_line():
+    for axis in "yz":
+        body = f"threadIdx.{axis} + blockIdx.{axis} + 10 * blockDim.{axis}"
+        found = run(kernel(I + f"out[i] = {body} + 100 * gridDim.{axis};"))
+        assert np.array_equal(found.arrays["out"], np.full(100, 110))
+
+
+def test_what_the_compiler_says_is_english_whatever_the_reader_speaks(monkeypatch):
+    monkeypatch.setenv("LC_ALL", "de_DE.UTF-8")
+    with pytest.raises(
+        Fault, match="'j' was not declared in this scope: give it a type"
+    ):
+        run(kernel(I + "out[j] = 1;"))
+
+
 def test_pointers_may_be_moved_and_numbers_changed_where_they_are():
     body = (
         "const float* here = x + i; float* to = out; to += i; *to = *here; to[0] *= 3;"

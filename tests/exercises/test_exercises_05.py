@@ -219,7 +219,7 @@ ANSWERS = [
     ),
     *of(
         "05.5",
-        (min_p, "Right. 6 of 7 are kept here"),
+        (min_p, "Right. 7 of 8 are kept here"),
         (lambda *a: torch.tensor(min_p(*a)), "Right."),
         (lambda *a: min_p(*a).tolist(), "Right."),
         (lambda *a: min_p(*a)[None], "Right."),
@@ -227,7 +227,7 @@ ANSWERS = [
         (by_softmax, "Right."),
         (7, "It should be a function"),
         (lambda *a: None, "returns nothing"),
-        (lambda *a: "all", "an array of 7 probabilities"),
+        (lambda *a: "all", "an array of 8 probabilities"),
         (lambda *a: 4, "such as the token drawn"),
         (lambda *a: min_p(*a)[min_p(*a) > 0], "a token that is cut stays"),
         (changing, "changes the logits"),
@@ -239,6 +239,12 @@ ANSWERS = [
         (cut_then_warmed, "Cut, then warmed"),
         (keeping(lambda p, z, least: p >= least), "made at probability `least` itself"),
         (keeping(lambda p, z, least: z >= least * z.max()), "compares scores"),
+        (keeping(lambda p, z, least: p >= p.max() - least), "The cut is a difference"),
+        (keeping(lambda p, z, least: z >= z.max() - least), "The cut is a difference"),
+        (
+            keeping(lambda p, z, least: p >= p.max() - least, divide=False),
+            "at least `least` *times* as likely as the likeliest one. (And the rest",
+        ),
         (keeping(lambda p, z, least: p < least * p.max()), "turned round"),
         (
             keeping(lambda p, z, least: chapter_05.nucleus(p, least)),

@@ -63,6 +63,35 @@ def shift(old, new):
     return replaced(SHIFT, old, new)
 
 
+ROWS = """
+__global__ void shift(const float* x, const float* mix, float* out,
+                      int B, int T, int C) {
+  int c = blockIdx.x * blockDim.x + threadIdx.x;
+  if (c >= C) return;
+  float before = 0;
+  for (int row = blockIdx.y; row < B * T; row += gridDim.y) {
+    if (row % T == 0) before = 0;
+    out[row * C + c] = mix[c] * x[row * C + c] + (1 - mix[c]) * before;
+    before = x[row * C + c];
+  }
+}"""
+ON_A_PLANE = shift(
+    "int i =",
+    "int c0 = blockIdx.x * blockDim.x + threadIdx.x; if (c0 >= C) return;"
+    "int i = blockIdx.y * C +",
+)
+ALONE = (
+    shift(
+        "int i = blockIdx.x * blockDim.x + threadIdx.x;\n  if (i >= B * T * C) return;",
+        "if (threadIdx.x + blockIdx.x) return; for (int i = 0; i < B * T * C; i++) {",
+    )
+    + "}"
+)
+CALLED = "__device__ __noinline__ float old(const float* x, int i) { return x[i]; }\n"
+CALLED += shift("x[i - C]", "old(x, i - C)")
+LAST = "  out[i] = t < T ? out[i] : 0;\n}"
+
+
 def swap(old, new):
     return replaced(SOURCE.text, old, new)
 
@@ -281,6 +310,48 @@ SHIFTS = [
         (shift("int c =", "__shared__ float y; int c ="), "threads that run together"),
         (shift("int c =", "while (true) out[i] = 0; int c ="), "not come to an end"),
         (shift("i % C", "i % (T - T)"), "divides an integer by 0"),
+        (ROWS, "Right."),
+        (
+            ON_A_PLANE,
+            "Of 370 numbers in out, 333 are never written. Blocks and threads",
+        ),
+        (shift(" * blockDim.x", " * blockDim.x * blockDim.y + threadIdx.y"), "Right."),
+        (ALONE, "give every number a thread of its own"),
+        (shift("int i", "unsigned i").replace("t > 0", "i - C >= 0"), "was below 0"),
+        (shift("t > 0 ?", "t > 1 ?"), "second token hears nothing"),
+        (shift("i / C % T", "i / C / T"), "the text's number for the token's"),
+        (shift("(1 - mix[c])", "1 - mix[c]"), "1 - mix needs parentheses"),
+        (
+            SHIFT.replace("mix[c]", "m").replace("int c", "int m = 0, c"),
+            "mix has become",
+        ),
+        (replaced(ROWS, "before = x[", "before = out["), "hears what came out"),
+        (shift("x, const float* mix", "mix, const float* x"), "x, mix and out: x is"),
+        (shift("x[i - C]", "x[0, t - 1, c]"), "in C++ x[b, t, c] is x[c]"),
+        (shift("int c =", "# its channel\n  int c ="), "begins with //, not with #"),
+        (f"```{SHIFT}\n```", "the lines of ``` belong to a page"),
+        (SHIFT + "\nint main() { return 0; }", "the launch comes from here"),
+        (shift("__global__", "static __global__"), "take static away"),
+        ("__constant__ float one = 1;" + SHIFT, "write constexpr if it never changes"),
+        ("__device__ float one = 1;" + SHIFT, "write constexpr if it never changes"),
+        ("__device__ constexpr int N = 64;" + shift("blockDim.x", "N"), "Right."),
+        (
+            shift("int c =", 'printf("%d", i); int c ='),
+            "nobody sees here what a kernel",
+        ),
+        (shift("int c =", "assert(i >= 0); int c ="), "an assert stops more"),
+        (shift("int c =", "float* y = new float[C]; int c ="), "no memory to ask for"),
+        (shift("return;", "exit(0);"), "a thread ends with return"),
+        (shift("int c = i % C, t", "c = i % C; int t"), "scope: give it a type where"),
+        (shift("threadIdx.x", "threadIdx"), "as in threadIdx.x."),
+        (shift("out[i] =", "float* to = &out[i]; *to ="), "write out + i for &out[i]"),
+        (shift("(1 - mix[c])", "max(1 - mix[c], 0)"), "as in max(y, 0.f)"),
+        (SHIFT.removesuffix("}") + LAST, "beside out[i] a 0 has to be 0.f"),
+        (shift("out[i] =", "int y; out[i] = y ="), "right up to the point"),
+        (SHIFT.removesuffix("}") + LAST.replace(": 0", ": 0.f"), "Right."),
+        (shift("i % C", "i % (warpSize + C - 32)"), "Right."),
+        (shift("x[i - C]", "__ldg(x + i - C)"), "Right."),
+        (CALLED, "Right."),
     ),
     OnNoGpu("10.6", SHIFT, "whose compiler says: it is not known on a GPU"),
     WithoutCompiler("10.6", SHIFT, "To install it: apt-get"),

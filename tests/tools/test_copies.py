@@ -95,9 +95,10 @@ def test_what_somebody_has_worked_on_stays(tmp_path, capsys):
     said = capsys.readouterr().out
     assert f"{len(NOTEBOOKS) - 1} notebooks made" in said
     assert "1 were there and stay as they are" in said
-    with pytest.raises(SystemExit):
-        copies.main([str(ROOT / "book")])
-    assert "is the book itself" in capsys.readouterr().err
+    for folder in (ROOT, ROOT / "book", ROOT / "book" / "appendix"):
+        with pytest.raises(SystemExit):
+            copies.main([str(folder)])
+        assert "is the book itself" in capsys.readouterr().err
 
 
 def markdown(*texts):

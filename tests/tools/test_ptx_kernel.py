@@ -7,7 +7,15 @@ import sys
 
 import numpy as np
 import pytest
-from exercises.test_exercises_10 import BY_CHANNEL, BY_TOKEN, SHIFT, shift
+from exercises.test_exercises_10 import (
+    BY_CHANNEL,
+    BY_TOKEN,
+    CALLED,
+    ON_A_PLANE,
+    ROWS,
+    SHIFT,
+    shift,
+)
 from helpers.kernels import a_compiler, needs_compiler
 from helpers.ptx.nvrtc import needs_nvrtc
 
@@ -17,6 +25,11 @@ from tools.ptx.__main__ import main
 from tools.ptx.kernel import launch
 
 UNSIGNED = shift("int i =", "unsigned i =")
+BYTES = shift("t > 0 ?", "t > flags[c % 4] ?").replace(
+    "  float before",
+    "  char flags[4];\n"
+    "  for (int j = 0; j < 4; j++) flags[j] = (j - c % 4) * 120;\n  float before",
+)
 WRONG = {
     "outside": (
         shift("  if (i >= B * T * C) return;\n", ""),
@@ -50,6 +63,23 @@ WRONG = {
         "float one() { return 1; }" + shift("(1 -", "(one() -"),
         "line 1: beside a kernel, a function is __device__",
     ),
+    "another axis": (ON_A_PLANE, "333 are never written. Blocks and threads stand in"),
+    "below 0": (
+        shift("int i", "unsigned i").replace("t > 0", "i - C >= 0"),
+        r"reads x\[4294967\d+\], which is not there.*It was below 0",
+    ),
+    "print": (shift("int c =", 'printf("%d", i); int c ='), "nobody sees here"),
+    "a function apart": (CALLED, "take __noinline__ away"),
+    "recursion": (
+        "__device__ float sum(const float* x, int n) {\n"
+        "  return n ? sum(x, n / 2) * 0.5f + sum(x, n / 3) : x[0];\n}"
+        + shift("float before = t > 0", "float before = T > 5 ? sum(x, t) : t > 0"),
+        "a function that calls itself as a loop",
+    ),
+    "the clock": (
+        shift("int c =", "if (clock() == 7) return; int c ="),
+        "an operand is not known: '%clock.*ask exercises.check",
+    ),
     "no instruction": (
         shift("(1 - mix[c])", "__sinf(1 - mix[c])"),
         "gives up: line .* no meaning is known of sin.*ask exercises.check",
@@ -72,9 +102,9 @@ def said(tmp_path, capsys):
 
 @needs_compiler
 @needs_nvrtc
-@pytest.mark.parametrize("text", [SHIFT, UNSIGNED, BY_CHANNEL, BY_TOKEN])
+@pytest.mark.parametrize("text", [SHIFT, UNSIGNED, BYTES, ROWS, BY_CHANNEL, BY_TOKEN])
 def test_a_right_kernel_is_right_instruction_by_instruction(text, said):
-    assert said(text).startswith("Right. 384 threads did 1")
+    assert re.match(r"Right\. 384 threads did [12]\d,", said(text))
 
 
 @needs_compiler

@@ -230,7 +230,7 @@ def main(arguments=None):
     parser.add_argument("--colab", action="store_true", help="those that Colab opens")
     asked = parser.parse_args(arguments)
     folder = asked.folder
-    if folder.resolve().is_relative_to(BOOK):
+    if folder.resolve() == ROOT or folder.resolve().is_relative_to(BOOK):
         parser.error(f"{folder} is the book itself: name another folder")
     if asked.colab:
         revision = commit()

@@ -73,6 +73,8 @@ def all_instructions():
         found |= {f"cvt.{to}.{t}": f"d.{to} = a.{t};" for t in (*WHOLE, *FLOATS)}
     for t in (*UNSIGNED, *FLOATS, "s16", "s32", "s64"):
         found |= memory(t)
+    for t in ("u8", "s8"):
+        found |= of_a_byte(t)
     return found
 
 
@@ -133,8 +135,22 @@ def memory(t):
     found[f"ld.global.nc.{t}"] = f"global.load_constant(a.u64 + number, d.{t});"
     found[f"ld.shared.{t}"] = f"shared.load(a.u32 + number, d.{t});"
     found[f"st.shared.{t}"] = f"shared.store(a.u32 + number, b.{t});"
-    for size in (8, 16):  # of a vector, whose parts follow
+    for size in (2, 4, 8, 16):  # of a vector, whose parts follow
         found[f"aligned.{size}"] = f"if ((a.u64 + number) % {size}) stop('A', a.u64);"
+    return found
+
+
+def of_a_byte(t):
+    """A byte has no register of its own: it fills the one that it comes into."""
+    found = {}
+    for space, address in (("global", "u64"), ("local", "u64"), ("shared", "u32")):
+        place = f"a.{address} + number"
+        found[f"ld.{space}.{t}"] = f"{c(t)} x; {space}.load({place}, x); d.s64 = x;"
+        found[f"st.{space}.{t}"] = f"{space}.store({place}, b.u8);"
+    for other in (*WHOLE, *FLOATS):
+        found[f"cvt.{other}.{t}"] = f"d.{other} = ({c(t)})a.u8;"
+    for other in WHOLE:
+        found[f"cvt.{t}.{other}"] = f"d.s64 = ({c(t)})a.{other};"
     return found
 
 

@@ -12,7 +12,9 @@ from rwkv_book.compiled import nvrtc, warps
 from tools.ptx import machine
 from tools.ptx.program import programs
 
+WRAPPED = 1 << 32
 BETWEEN = 1 << 16  # bytes between arrays, so that a stray address has a nearest one
+CALL = "\tcall"  # PTX's own
 KINDS = {"W": "twice", "R": "race", "0": "divides", "E": "endless"}  # others: a crash
 
 
@@ -50,7 +52,15 @@ def translated(text):
     RuntimeError without NVRTC.
     """
     try:
-        (program,) = programs(nvrtc.ptx(text)).values()
+        ptx = nvrtc.ptx(text)
+        if CALL in ptx:
+            raise warps.Fault(
+                "NVRTC leaves a function of yours beside the kernel, and the machine "
+                "runs the kernel alone: take __noinline__ away, and write a function "
+                "that calls itself as a loop",
+                "compiler",
+            )
+        (program,) = programs(ptx).values()
     except nvrtc.Complaint as complaint:
         raise warps.Fault(str(complaint), "compiler") from None
     except ValueError as error:
@@ -91,6 +101,11 @@ def as_fault(fault, arrays, block):
 
 
 def distance(address, array):
-    """How far an address is from an array's bytes: 0 within."""
+    """How far an address is from an array's bytes: 0 within.
+
+    An unsigned index that went below 0 is 2^32 numbers beyond its place.
+    """
     begin, end = array.ctypes.data, array.ctypes.data + array.nbytes
+    if address - end > WRAPPED // 2 * array.itemsize:
+        address -= WRAPPED * array.itemsize
     return max(begin - address, address - end + 1, 0)

@@ -16,6 +16,10 @@ from tools.ptx.instructions import all_instructions
 INSTRUCTIONS = all_instructions()
 CODES = {name: code for code, name in enumerate(INSTRUCTIONS)}
 SPECIAL = ("%tid.x", "%ntid.x", "%ctaid.x", "%nctaid.x")
+OTHER_AXES = {"tid": 0, "ntid": 1, "ctaid": 0, "nctaid": 1}  # threads stand in a line
+FIXED = {f"%{name}.{axis}": x for name, x in OTHER_AXES.items() for axis in "yz"}
+FIXED["WARP_SZ"] = 32
+REGISTER = r"%([a-z]{1,2}\d*|SPL?)"  # as NVRTC names them
 LOCAL = 1 << 60  # where a thread's own memory begins: no array lies there
 SHARED = 1 << 20  # in a space of its own, what the threads of a block share
 FIELDS = ["code", "guard", "d", "a", "b", "c", "line"]
@@ -83,6 +87,7 @@ def body_length(text):
 
 def translate(program, body, line, constants):
     """Fill in a program from the text between its braces; `constants` have names."""
+    constants |= FIXED
     program.places = {name: number for number, name in enumerate(SPECIAL)}
     for number in range(program.parameters):
         program.places[f"{program.name}_param_{number}"] = len(SPECIAL) + number
@@ -119,9 +124,9 @@ def statements(body, line):
 def place(program, operand, constants):
     """The number of the register that an operand stands for."""
     if operand not in program.places:
-        program.places[operand] = len(program.places)
-        if operand[0] != "%" and operand not in constants:
+        if operand not in constants and not re.fullmatch(REGISTER, operand):
             constants[operand] = constant(operand)
+        program.places[operand] = len(program.places)
     return program.places[operand]
 
 
@@ -170,7 +175,7 @@ def meaning(kernel, statement):
 
 def normal(name):
     """The name of an instruction as `instructions` has it."""
-    parts = [re.sub(r"^b(16|32|64)$", r"u\1", part) for part in name.split(".")]
+    parts = [re.sub(r"^b(8|16|32|64)$", r"u\1", part) for part in name.split(".")]
     if parts[0] == "cvta":
         parts = [part for part in parts if part not in SPACES]
     return ".".join(part for part in parts if part not in ("rn", "uni"))

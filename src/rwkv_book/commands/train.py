@@ -67,7 +67,6 @@ def add_options(parser):
             )
     parser.add_argument(
         "--folder",
-        type=Path,
         metavar="PATH",
         help="where to keep the run (default: runs/ and the name of the corpus)",
     )
@@ -100,7 +99,9 @@ def run(chosen):
     asked = training.Run(
         **{f.name: getattr(chosen, f.name) for f in fields(training.Run)}
     )
-    folder = chosen.folder or folder_of(asked.corpus)
+    if chosen.folder == "":
+        raise ValueError("--folder has no name behind it: name one, or . for this one")
+    folder = Path(chosen.folder or folder_of(asked.corpus))
     device = device_of(chosen.device)
     compilers = (os.environ.get("CXX", "c++"), "g++", "clang++")
     if chosen.compile and device == "cpu" and not any(map(shutil.which, compilers)):

@@ -44,7 +44,7 @@ def ask_for(wanted, text, flags):
     except Complaint:
         log = read("ProgramLog").decode(errors="replace")
         found = re.search(r"\((\d+)\): (?:catastrophic )?error: (.*)", log)
-        sentence = f"line {found[1]}: {found[2]}" if found else log[:300]
+        sentence = f"line {found[1]}: {found[2].rstrip(':')}" if found else log[:300]
         if "execution space" in sentence:
             sentence = f"line {found[1]}: beside a kernel, a function is __device__"
         raise Complaint(sentence) from None

@@ -9,6 +9,7 @@ time. A kernel that breaks everything breaks a process of its own.
 Kernels with shared memory or barriers need threads that run together: not here.
 """
 
+import os
 import re
 import shutil
 import signal
@@ -29,14 +30,34 @@ HEAD = rf"__global__\s+void\s+{BOUNDS}(\w+)\s*\(([^)]*)\)\s*\{{"
 POINTER = r"\b(const\s+)?float(\s+const)?\s*\*\s*(?:(?:__restrict__|const)\b\s*)*"
 INTEGERS = {"int", "unsigned", "long", "long long", "size_t"}
 NOT_HERE = {  # what readers add, and what to do about it
+    r"```": "the lines of ``` belong to a page: take them away",
     r"#\s*include": "an #include finds no file: take it away, a kernel needs none",
-    r"<<<": "the launch comes from here: take <<< >>> away, and what is around it",
+    r"#\s*(?!define|undef|if|el|endif|pragma)": "a comment begins with //, not with #",
+    r"<<<|\bmain\s*\(": "the launch comes from here: take <<< >>> away, and what is "
+    "around it",
     r"\btemplate\b": "a template is no kernel yet: write its types",
+    r"\bstatic\s+__global__": "a static kernel can't be launched: take static away",
     r"\bstatic\s+(?!__device__|inline|const)": "a static variable would be one for all "
     "threads, which come in any order: take one of the thread's own",
+    r"__(?:device|constant)__(?![^({;]*constexpr)[^({;]*[=;]": "a variable outside of "
+    "the kernel would be one for all threads: write constexpr if it never changes",
+    r"\b(?:printf|cout)\b": "nobody sees here what a kernel prints: take it away, and "
+    "write into an array what you want to see",
+    r"\bassert\s*\(": "an assert stops more than a thread: take it away",
+    r"\b(?:new|malloc)\b": "a thread has no memory to ask for: what it keeps goes into "
+    "variables",
+    r"\b(?:exit|abort)\s*\(": "a thread ends with return",
+    r"\w\[[^](]*,": "in C++ x[b, t, c] is x[c]: one index counts the numbers of all "
+    "texts, tokens and channels",
 }
-ADVICE = {"unary ‘&’": ": write x + i for &x[i]"}  # by what g++ complains of
-TOGETHER = "__shared__", "__syncthreads", "__shfl", "atomicAdd"
+ADVICE = {  # by what g++ complains of
+    "unary '&'": ": write x + i for &x[i]",
+    "address of rvalue": ": write out + i for &out[i]",
+    "not declared in this scope$": ": give it a type where it begins, as in int c = 0",
+    r"call to 'm(ax|in)\(": ": it wants two of one type, as in max(y, 0.f)",
+    "'(dim3|uint3)'": ": take one of its parts, as in threadIdx.x",
+}
+TOGETHER = "__shared__", "__syncthreads", "__syncwarp", "__shfl", "atomicAdd"
 SENTENCES = {  # by what warps.h calls a fault
     "reads": "reads {array}[{at}], which is not there: {array} has {size} numbers",
     "writes": "writes {array}[{at}], which is not there: {array} has {size} numbers",
@@ -60,12 +81,14 @@ class Fault(RuntimeError):
 class Launched(NamedTuple):
     """After a launch: the arrays, and the sectors that warps touched, by name.
 
-    `least` is how few sectors hold as many numbers as each warp touched at a time.
+    `least` is how few sectors hold as many numbers as each warp touched at a time, and
+    `numbers` how many those were.
     """
 
     arrays: dict
     sectors: dict
     least: dict
+    numbers: dict
 
 
 def launch(text, arguments, threads, block=64, seed=0, patience=PATIENCE):
@@ -100,13 +123,13 @@ def launch(text, arguments, threads, block=64, seed=0, patience=PATIENCE):
         if not lines[0].startswith("done"):
             raise as_fault(lines[0].split(), arrays, block)
         flat = np.fromfile(numbers, np.float32)
-    counts = {array: (int(n), int(m)) for _, array, n, m in map(str.split, lines)}
+    names = [line.split()[1] for line in lines]
+    counts = zip(*(map(int, line.split()[2:]) for line in lines), strict=True)
     ends = np.cumsum([array.size for array in arrays.values()])[:-1]
     after = zip(arrays.items(), np.split(flat, ends), strict=True)
     return Launched(
         {array: found.reshape(before.shape) for (array, before), found in after},
-        {array: sectors for array, (sectors, _) in counts.items()},
-        {array: least for array, (_, least) in counts.items()},
+        *(dict(zip(names, each, strict=True)) for each in counts),
     )
 
 
@@ -130,7 +153,11 @@ def signature(text):
         raise Fault(f"each {{ needs its }}: it has {opened} and {closed}", "head")
     for word in TOGETHER:
         if word in plain:
-            raise Fault(f"{word} needs threads that run together", "together")
+            raise Fault(
+                f"{word} needs threads that run together, and here each runs alone: "
+                "write it without",
+                "together",
+            )
     name, listed = heads[0]
     return name, [parameter_of(part) for part in listed.split(",") if part.strip()]
 
@@ -192,14 +219,18 @@ def compile_with(compiler, source, program):
     """Make the program; Fault with what the compiler says first."""
     command = [compiler, "-std=c++17", "-O1", "-w", "-x", "c++", "-", "-o", program]
     done = subprocess.run(
-        command, input=source.encode(), capture_output=True, check=False
+        command,
+        input=source.encode(),
+        capture_output=True,
+        check=False,
+        env=os.environ | {"LC_ALL": "C"},  # ADVICE is by its English words
     )
     if done.returncode:
         complaint = done.stderr.decode(errors="replace")
         found = re.search(r"kernel\.cu:(\d+):\d+: (?:fatal )?error: (.*)", complaint)
         sentence = f"line {found[1]}: {found[2]}" if found else complaint[:300]
-        more = (advice for words, advice in ADVICE.items() if words in sentence)
-        raise Fault(sentence + next(more, ""), "compiler")
+        more = [ADVICE[words] for words in ADVICE if re.search(words, sentence)]
+        raise Fault("".join([sentence, *more]), "compiler")
 
 
 def run(program, numbers, told, patience):

@@ -321,8 +321,8 @@ pose(
 )
 
 
-SCORES = np.array([-1.1, 0.0, 0.5, 0.7, 1.8, 2.9, 2.3])
-TEMPERATURE, LEAST = 2.0, 0.2
+SCORES = np.array([3.3, 4.0, 2.4, 0.8, 0.0, -1.6, 1.8, 3.9])  # no two mistakes keep
+TEMPERATURE, LEAST = 2.5, 0.15  # as many of them
 
 
 @exercise("05.5")
@@ -423,6 +423,10 @@ def usual_cuts(logits, temperature, least):
         cold ** (1 / temperature),
         "Cut, then warmed, and not divided by the sum: temperature first, then cut.",
     )
+    apart = (
+        "The cut is a difference: a token is kept when it is at least `least` *times* "
+        "as likely as the likeliest one."
+    )
     for cut, sentence in (
         (
             whole >= least,
@@ -433,6 +437,8 @@ def usual_cuts(logits, temperature, least):
             logits >= least * logits.max(),
             "The cut compares scores: compare probabilities, or their exp.",
         ),
+        (whole >= whole.max() - least, apart),
+        (logits >= logits.max() - least, apart),
         (
             whole < least * whole.max(),
             "The cut is turned round: the likely tokens are gone.",

@@ -1,6 +1,7 @@
 """Exercises of chapter 10: a floor, ticks, and kernels that readers change or write."""
 
 import math
+import re
 import shutil
 from itertools import product
 
@@ -30,6 +31,8 @@ SHIFTED = (2, 5, 37)  # (B,T,C) for exercise 10.6: not a multiple of a block
 TAKES = ["const float*", "const float*", "float*", "int", "int", "int"]
 BLOCK = 64  # its threads
 SCATTERED = 2  # times the sectors that would do
+SECTOR = 8  # numbers in 32 bytes
+FAR = 2**31  # an index that is beyond every int
 INSTALL = "apt-get install g++, or conda install gxx"
 
 
@@ -246,6 +249,12 @@ def a_kernel_from_nothing(text):
         f"The numbers are right. But its warps touch {touched} sectors of memory where "
         f"{least} hold as much: let neighbouring threads have neighbouring channels.",
     )
+    out = list(launched.numbers)[2]
+    wrong_unless(
+        SECTOR * launched.least[out] <= SCATTERED * launched.numbers[out],
+        "The numbers are right. But most threads of a warp have nothing to do while "
+        "one works: give every number a thread of its own.",
+    )
     compiles_for_a_gpu(text)
     return (
         f"All {math.prod(SHIFTED)} numbers, whichever thread comes first; its warps "
@@ -263,6 +272,11 @@ def shifts(text, launch=warps.launch):
     wrong_unless(
         missing < out.size or "+=" not in text,
         "out begins as NaN, and what is added to NaN is NaN: write to it with =.",
+    )
+    wrong_unless(
+        missing == 0 or not re.search(r"Idx\s*\.\s*[yz]", text),
+        f"Of {out.size} numbers in out, {missing} are never written. Blocks and "
+        "threads stand in one line here: .y and .z are 0, and .x counts them all.",
     )
     wrong_unless(
         missing == 0,
@@ -312,6 +326,7 @@ def launched_on(text, x, mix, launch):
             f"It should take {', '.join(TAKES)}, for x, mix, out, B, T and C, and "
             f"takes {', '.join(kinds) or 'nothing'}.",
         )
+        wrong_unless(names[1] != "x", "The arrays come as x, mix and out: x is first.")
         out = np.full_like(x, np.nan)
         return launch(text, [x, mix, out, *x.shape], x.size, BLOCK), names
     except warps.Fault as fault:
@@ -338,6 +353,11 @@ def what_is_wrong_with_it(fault, text):
         return f"{fault}. blockIdx counts blocks: threadIdx.x has to be added."
     if fault.kind == "twice":
         return f"{fault}. Every number of out should belong to one thread."
+    if fault.at > FAR:
+        return (
+            f"{fault}. It was below 0, which unsigned numbers can't be: take int, or "
+            "compare before you subtract."
+        )
     if fault.array == mix:
         return f"{fault}. It has one for every channel, and the channel is i % C."
     if fault.at < 0:
@@ -350,6 +370,12 @@ def what_is_wrong_with_it(fault, text):
 
 def wrong_shifts(x, mix):
     """Pairs (what comes out, its sentence) of the usual mistakes."""
+    yield from wrong_places(x, mix)
+    yield from wrong_shares(x, mix)
+
+
+def wrong_places(x, mix):
+    """Of mistakes in which number is read."""
     batch, length, channels = x.shape
     before, flat = moved(x), x.reshape(-1)
     last = np.concatenate([np.zeros(channels, x.dtype), flat[:-channels]])
@@ -357,11 +383,6 @@ def wrong_shifts(x, mix):
         shifted(x, mix, last.reshape(x.shape)),
         "The first token of the second text hears the last one of the first: ask "
         "whether t is 0, and not how large i is.",
-    )
-    yield (
-        shifted(x, 1 - mix),
-        "The shares are swapped: mix is that of this token, 1 - mix that of the one "
-        "before.",
     )
     own = before.copy()
     own[:, 0] = x[:, 0]
@@ -392,22 +413,61 @@ def wrong_shifts(x, mix):
         "It takes neighbours in memory for neighbouring tokens. They are channels: c "
         "is i % C, and t is i / C % T.",
     )
-    yield (
-        mix * (x + before),
-        "Both tokens have the share mix: that of the previous one is 1 - mix.",
-    )
-    yield x, "This token has both shares: 1 - mix is that of the previous one."
     apart = np.concatenate([np.zeros(length, x.dtype), flat[:-length]]).reshape(x.shape)
     apart[:, 0] = 0
     yield (
         shifted(x, mix, apart),
         "i - T is T numbers back. A token has C, so the previous one is C back.",
     )
+    late = before.copy()
+    late[:, 1] = 0
+    yield (
+        shifted(x, mix, late),
+        "The second token hears nothing. It has one before it, too: ask for t > 0.",
+    )
+    by_text = last.reshape(x.shape).copy()
+    by_text[0] = 0
+    yield (
+        shifted(x, mix, by_text),
+        "It takes the text's number for the token's: t is i / C % T.",
+    )
+
+
+def wrong_shares(x, mix):
+    """Of mistakes in how much of it is taken."""
+    before = moved(x)
+    yield (
+        shifted(x, 1 - mix),
+        "The shares are swapped: mix is that of this token, 1 - mix that of the one "
+        "before.",
+    )
+    yield (
+        mix * (x + before),
+        "Both tokens have the share mix: that of the previous one is 1 - mix.",
+    )
+    yield x, "This token has both shares: 1 - mix is that of the previous one."
     yield mix * x + before, "The previous token comes in whole: its share is 1 - mix."
     yield mix * x, "The previous token is never heard: is `before` still 0?"
     yield (
         shifted(x, mix, np.trunc(before)),
         "The previous token has lost what is behind its point: an int keeps none.",
+    )
+    yield (
+        mix * x + 1 - mix * before,
+        "1 - mix needs parentheses: without them mix is what the previous token gets.",
+    )
+    yield (
+        np.trunc(shifted(x, mix)),
+        "It is right up to the point, and nothing is behind it: an int keeps none, and "
+        "beside out[i] a 0 has to be 0.f.",
+    )
+    yield before, "mix has become 0: an int keeps nothing behind the point."
+    carried = mix * x
+    for t in range(1, x.shape[1]):
+        carried[:, t] += (1 - mix) * carried[:, t - 1]
+    yield (
+        carried,
+        "It hears what came out for the previous token, and not its x.",
     )
 
 

@@ -367,9 +367,7 @@ def together(source, dtype, registers):
     source = replace(source, on_gpu=on_gpu, kept=False)
     listed = listing(gpu.compile_for(source, STORED[dtype], "sm_90"))
     warps, tokens = source.number("TOGETHER"), source.number("TILE")
-    last = range(
-        warps - 1, 0, -SCHEDULERS
-    )  # of a scheduler, by the tiles before theirs
+    last = range(warps - 1, 0, -SCHEDULERS)  # tiles before those of a scheduler
     for kernel in (name for name in listed if name.endswith(ONCE)):
         code = code_of(listed[kernel])
         loop = min((x for x in code.loops if code.count(x, "BAR")), key=lambda x: x[1])

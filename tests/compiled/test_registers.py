@@ -16,7 +16,7 @@ from rwkv_book.rwkv4.kernels import SOURCE, STORED
 PLACES = [(stored, sm) for stored in STORED.values() for sm in ARCHITECTURES]
 COMPILED = [("bfloat16", sm) for sm in ARCHITECTURES]
 COMPILED += [("float", "sm_90"), ("float16", "sm_120")]
-# With 168 registers a thread, 12 warps share a multiprocessor, with 128 two blocks of 8.
+# With 168 registers a thread, 12 warps share a multiprocessor, with 128 they are 16.
 MOST = {"sum_chunks": 80, "forward": 112, "sum_adjoints": 116, "backward": 168}
 MOST |= {"forward_in_one_pass": 128, "backward_in_one_pass": 128}
 

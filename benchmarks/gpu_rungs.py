@@ -91,7 +91,7 @@ def row_of_one_pass(rung):
         "chunks": 1,
         "kernel": name,
         "registers": found["registers"],
-        "warps": 4 * predicted.resident(found["registers"]),
+        "warps": predicted.blocks_held(kernel) * kernel.warps,
         "reads": reads,
         "waits": trips,
         "on the way": most,

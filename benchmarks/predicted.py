@@ -415,13 +415,18 @@ def once(kernels, kernel, dtype, shape):
     batch, length, channels = shape
     bodies, a_pass, used, warps = kernels[kernel]
     blocks = math.ceil(batch * math.ceil(channels / gpu.BLOCK) / MULTIPROCESSORS)
-    held = min(blocks, resident(used) * SCHEDULERS // warps)
+    held = min(blocks, blocks_held(kernels[kernel]))
     whole, rest = divmod(blocks, held)
     cycles = whole * turn(bodies, held) + (turn(bodies, rest) if rest else 0)
     computed = cycles * math.ceil(length / a_pass) / CLOCK
     mean = sum(map(len, bodies)) / len(bodies) / a_pass * warps
     moved = moved_bytes(kernel, shape, dtype.itemsize, 1)
     return row_for(kernel, used, blocks * warps / SCHEDULERS, mean, 0, computed, moved)
+
+
+def blocks_held(kernel):
+    """How many blocks of warps that are Together find room on a multiprocessor."""
+    return resident(kernel.registers) * SCHEDULERS // kernel.warps
 
 
 def turn(bodies, blocks):

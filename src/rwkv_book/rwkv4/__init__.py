@@ -3,7 +3,8 @@
     names        what its tensors are called, here and in published files
     minimal      entire, in NumPy, in 100 lines
     wkv          its operator in four forms that give the same numbers
-    fused        that operator compiled from wkv.cu, at the speed of the hardware
+    fused        that operator compiled from wkv.cu, at the speed of the hardware, and
+                 on a GPU from one_pass.cu, which reads every key once
     kernels      what is launched for it, forward and backward
     derivatives  its gradients
     threads      the threads of these kernels, token by token, on a machine to watch

@@ -19,10 +19,11 @@ def wkv_fused(
     The sums, and so the state, are float32, beside float64 they are float64. O(T) time,
     and O(T / 16) memory beside the arguments when gradients are wanted. The same
     call gives the same bits. `chunks` is into how many parts time is cut: they run at
-    the same time, and cost a second reading of the keys. None takes as many as keep the
-    machine busy. Sums in float32 count 2^24 tokens at most. Before a CUDA graph is
-    captured, it has to run once, forward and backward. `source` is what `from_source`
-    fills in. ValueError where an argument is wrong, RuntimeError without compiler,
+    the same time, and cost a second reading of the keys. The keys of a single one are
+    read once, on a GPU by eight warps together. None takes as many as keep the machine
+    busy. Sums in float32 count 2^24 tokens at most. Before a CUDA graph is captured, it
+    has to run once, forward and backward. `source` is what `from_source` fills in.
+    ValueError where an argument is wrong, RuntimeError without compiler,
     NotImplementedError for derivatives other than gradients.
     """
     check_arguments(decay_rate, bonus, key, value, state)

@@ -16,7 +16,7 @@ from tools.site.browser import chromium
 FORMULAS = re.compile(r"/tex-mml-chtml\.js(\?|$)")  # what typesets them
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def address():
     """The site, served on this machine from a thread."""
     assert (SITE / "index.html").exists(), "no built site; run `make book` first"
@@ -34,8 +34,9 @@ def address():
     server.server_close()
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def browser():
+    """Started once; each module has a context, and so a storage, of its own in it."""
     path = chromium()
     if path is None and os.environ.get("CI"):
         pytest.fail("Chromium is not installed, and CI has to run this check")

@@ -8,7 +8,7 @@ import pytest
 import torch
 from helpers.exercises import Answer, all_heard, of, told
 
-from rwkv_book.compiled import nvrtc
+from rwkv_book.compiled import cpu, nvrtc
 from rwkv_book.compiled.source import replaced
 from rwkv_book.exercises import chapter_10
 from rwkv_book.rwkv4 import threads, trial
@@ -134,12 +134,14 @@ class OnNoGpu(Answer):
 
 
 class Here(Answer):
-    """One whose kernels run to their end and do no harm."""
+    """One whose kernels run to their end and do no harm, however slowly."""
 
     @cached_property
     def said(self):
+        slowly = [flag.replace("-O3", "-O0") for flag in cpu.FLAGS]
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(trial, "attempt", attempt_here)
+            patch.setattr(cpu, "FLAGS", slowly)  # a third of the compiler's time
             return super().said
 
 

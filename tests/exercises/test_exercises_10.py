@@ -203,10 +203,10 @@ AS_READERS_DO = [  # in a process of its own
         ((THE_WRONG, "decay(carried, stepz)"), "did not run: ‘stepz"),
         ((THE_WRONG, "decay(carried, -steps)"), "An age came out that no token has"),
     ),
-    *of("10.4", (merging(), "Right.")),
-    *of("10.5", (5, "Right.")),
 ]
 IN_THIS_PROCESS = [
+    *of("10.4", (merging(), "Right.")),
+    *of("10.5", (5, "Right.")),
     *of(
         "10.3",
         ([f"merge({THE_WRONG}, load", f"merge({THE_RIGHT}, load"], "Right."),

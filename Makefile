@@ -127,8 +127,9 @@ slides: $(INSTALLED) $(VENDORED) ## slides made from the chapters, which open wi
 # --- the tests ---------------------------------------------------------------------
 
 # Two tests, or two notebooks, run at once: with one thread each, as threads that wait
-# for each other's turn cost more than they compute.
-BESIDE := OMP_NUM_THREADS=1
+# for each other's turn cost more than they compute. What Python compiles is kept, whatever
+# the shell says: many tests start a process, and each would compile the package again.
+BESIDE := OMP_NUM_THREADS=1 PYTHONDONTWRITEBYTECODE=
 
 # Each worker begins with a half of the tests in their order, so that what a module's
 # tests share is made once; who is done first takes tests from the other.
@@ -161,7 +162,7 @@ check-notebooks: $(INSTALLED) ## run every notebook and compare every text outpu
 
 check-site: $(SITE) ## build the site strictly, follow its links, look at every page in Chromium
 	@$(PY) -m tools.checks.links
-	@$(PY) -m pytest -q $(TWO_WORKERS) -m browser tests/pages
+	@$(BESIDE) $(PY) -m pytest -q $(TWO_WORKERS) -m browser tests/pages
 
 bench: $(INSTALLED) ## measure on this CPU, and record it in benchmarks/results
 	@for question in operator_forms chunks training_step generation squared_relu_zeros; do \

@@ -8,7 +8,7 @@ import pytest
 import torch
 from helpers.exercises import Answer, all_heard, of, told
 
-from rwkv_book.compiled import nvrtc
+from rwkv_book.compiled import cpu, nvrtc
 from rwkv_book.compiled.source import replaced
 from rwkv_book.exercises import chapter_10
 from rwkv_book.rwkv4 import threads, trial
@@ -134,12 +134,14 @@ class OnNoGpu(Answer):
 
 
 class Here(Answer):
-    """One whose kernels run to their end and do no harm."""
+    """One whose kernels run to their end and do no harm, however slowly."""
 
     @cached_property
     def said(self):
+        slowly = [flag.replace("-O3", "-O0") for flag in cpu.FLAGS]
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(trial, "attempt", attempt_here)
+            patch.setattr(cpu, "FLAGS", slowly)  # a third of the compiler's time
             return super().said
 
 
@@ -201,10 +203,10 @@ AS_READERS_DO = [  # in a process of its own
         ((THE_WRONG, "decay(carried, stepz)"), "did not run: ‘stepz"),
         ((THE_WRONG, "decay(carried, -steps)"), "An age came out that no token has"),
     ),
-    *of("10.4", (merging(), "Right.")),
-    *of("10.5", (5, "Right.")),
 ]
 IN_THIS_PROCESS = [
+    *of("10.4", (merging(), "Right.")),
+    *of("10.5", (5, "Right.")),
     *of(
         "10.3",
         ([f"merge({THE_WRONG}, load", f"merge({THE_RIGHT}, load"], "Right."),

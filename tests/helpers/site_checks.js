@@ -79,6 +79,12 @@ window.siteChecks = {
         }),
     ),
 
+  // Commands to copy that don't stand there whole.
+  cutCommands: () =>
+    all(".bd-article .highlight-bash pre")
+      .filter((pre) => pre.checkVisibility() && pre.scrollWidth > pre.clientWidth + 1)
+      .map((pre) => pre.textContent),
+
   // What axe finds, at every level. Its time goes with the number of elements, and most
   // are made alike: of each kind the first few stay.
   violations: async (whole = false) => {

@@ -1,6 +1,7 @@
 """Fixtures of every test that opens the built site: a server, Chromium, a reader."""
 
 import os
+import re
 import threading
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -12,8 +13,10 @@ from playwright.sync_api import sync_playwright
 
 from tools.site.browser import chromium
 
+FORMULAS = re.compile(r"/tex-mml-chtml\.js(\?|$)")  # what typesets them
 
-@pytest.fixture(scope="module")
+
+@pytest.fixture(scope="session")
 def address():
     """The site, served on this machine from a thread."""
     assert (SITE / "index.html").exists(), "no built site; run `make book` first"
@@ -31,8 +34,9 @@ def address():
     server.server_close()
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def browser():
+    """Started once; each module has a context, and so a storage, of its own in it."""
     path = chromium()
     if path is None and os.environ.get("CI"):
         pytest.fail("Chromium is not installed, and CI has to run this check")
@@ -56,15 +60,15 @@ def context(browser):
 def visit(context, address):
     """Opens a page at a width; collects what goes wrong on it and what it asks for.
 
-    Without `formulas` they stay as they were written, which is the half of a chapter's
-    loading: for what has nothing to do with them.
+    Without `formulas` they stay as they were written, which spares a third of a
+    chapter's loading: for what has nothing to do with them.
     """
     pages = []
 
     def open_page(name, width, formulas=True):
         page = context.new_page()
         if not formulas:
-            page.route("**/tex-mml-chtml.js", lambda route: route.fulfill(body=""))
+            page.route(FORMULAS, lambda route: route.fulfill(body=""))
         pages.append(page)
         page.set_viewport_size({"width": width, "height": 900})
         page.problems = problems = []
@@ -89,6 +93,7 @@ def visit(context, address):
         page.wait_for_function(
             "formulas => siteChecks.settled(formulas)", arg=formulas, timeout=30_000
         )
+        assert formulas or not page.locator("mjx-container").count()
         return page
 
     yield open_page

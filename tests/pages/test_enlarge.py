@@ -10,7 +10,7 @@ pytestmark = pytest.mark.browser
 
 
 def test_a_figure_opens_grows_and_closes_by_keyboard(visit):
-    page = visit(NAME, WIDTHS["desktop"])
+    page = visit(NAME, WIDTHS["desktop"], formulas=False)
     opener = page.locator("article .enlarge").last
     place = opener.locator("xpath=..")
     before = place.inner_html()
@@ -42,7 +42,7 @@ def test_a_figure_opens_grows_and_closes_by_keyboard(visit):
 
 
 def test_on_a_phone_the_whole_figure_can_be_seen_and_then_its_parts(visit):
-    page = visit(NAME, WIDTHS["phone"])
+    page = visit(NAME, WIDTHS["phone"], formulas=False)
     openers = page.locator("article .enlarge")
     places = page.locator("article .figure-place:has(svg[role=img])")
     assert openers.count() == places.count() > 5
@@ -63,7 +63,7 @@ def test_on_a_phone_the_whole_figure_can_be_seen_and_then_its_parts(visit):
 
 
 def test_a_figure_that_moves_still_moves_after_it_was_enlarged(visit):
-    page = visit(NAME, WIDTHS["desktop"])
+    page = visit(NAME, WIDTHS["desktop"], formulas=False)
     place = page.locator(
         "article .figure-place:has([data-live] input[type=range])"
     ).first
@@ -78,6 +78,6 @@ def test_a_figure_that_moves_still_moves_after_it_was_enlarged(visit):
 
 
 def test_paper_has_no_button(visit):
-    page = visit(NAME, WIDTHS["desktop"])
+    page = visit(NAME, WIDTHS["desktop"], formulas=False)
     page.emulate_media(media="print")
     assert not page.locator("article .enlarge").first.is_visible()

@@ -18,6 +18,7 @@ from pathlib import Path
 import pytest
 import torch
 import torch.distributed as dist
+from helpers.commands import TEXT
 from helpers.signals import signalling
 from helpers.tiny_run import RUN, checkpoint_of, export, losses, train
 
@@ -638,7 +639,7 @@ def test_a_way_that_there_is_not_is_refused():
 
 def test_torchrun_trains_as_one_process_does(tmp_path, capsys):
     command = [
-        *("train", "--corpus", "prose", "--device", "cpu", "--layers", "1"),
+        *("train", "--corpus", str(TEXT), "--device", "cpu", "--layers", "1"),
         *("--width", "8", "--steps", "3", "--warm-up", "1", "--batch", "2"),
         *("--length", "16", "--folder"),
     ]

@@ -131,6 +131,22 @@ def test_so_are_those_of_other_shapes(shape, dtype):
     assert_right(found, tensors, *ERRORS[dtype])
 
 
+def test_a_block_of_one_pass_has_eight_warps_for_32_channels_of_a_text():
+    tensors = arguments(torch.float32, shape=(2, 16, 33))[:4]
+    with on_ptx() as driver:
+        wkv_fused(*tensors, chunks=1)
+    ((name, grid, block, *_),) = driver.launched
+    assert (name, grid, block) == ("forward_in_one_pass", 2 * 2, 8 * 32)
+
+
+def test_a_text_shorter_than_a_tile_is_read_by_the_loop():
+    tensors = arguments(torch.float32, shape=(2, 15, 33))[:4]
+    with on_ptx() as driver:
+        found = everything(partial(wkv_fused, chunks=1), tensors)
+    assert [x.kernel for x in driver.launched] == ["forward", "backward"]
+    assert_right(found, tensors, *ERRORS[torch.float32])
+
+
 TEXTS = [(2, 17, 33), (1, 127, 2), (1, 128, 32), (1, 129, 3), (2, 300, 40)]
 MIXED = 8  # standard deviation of keys, of which some tiles are even and some are not
 

@@ -30,6 +30,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.checkpoint import checkpoint
 from transformers.models.rwkv.modeling_rwkv import rwkv_linear_attention_cpu
 
+from rwkv_book.checkpoint import MODELS
 from rwkv_book.compiled import gpu
 from rwkv_book.rwkv4 import fused, kernels
 from rwkv_book.rwkv4.fused import wkv_fused
@@ -43,6 +44,7 @@ from rwkv_book.rwkv4.wkv import (
     wkv_recurrent,
     wkv_scan,
 )
+from tools.contents import ROOT
 
 HALVES = [torch.bfloat16, torch.float16]
 no_gpu = pytest.mark.skipif(
@@ -828,3 +830,24 @@ def test_importing_compiles_nothing(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     subprocess.run([sys.executable, "-c", "import rwkv_book.rwkv4.fused"], check=True)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["generations/rwkv4", "comparison/rwkv"])
+def test_all_tiles_of_the_shipped_models_are_even(name):
+    """As one_pass.cu calls it: their tokens count on the scale of a tile's last key."""
+    near, near_bonus = SOURCE.number("NEAR"), SOURCE.number("NEAR_BONUS")
+    operands = []
+
+    def listening(decay_rate, bonus, key, value, state=None):
+        operands.append((bonus, key))
+        return wkv_chunked(decay_rate, bonus, key, value, state)
+
+    network = RWKV.load(MODELS / f"{name}.safetensors", wkv=listening)
+    text = (ROOT / "CONTRIBUTING.md").read_bytes()[:2048]
+    with torch.no_grad():
+        network(torch.tensor([list(text)]))
+    assert len(operands) == network.config.layers
+    for bonus, key in operands:
+        tiles = key.unflatten(1, (-1, kernels.tile("wkv.cu")))
+        assert (tiles - tiles[:, :, -1:]).abs().max() <= near
+        assert bonus.abs().max() <= near_bonus

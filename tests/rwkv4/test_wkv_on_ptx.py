@@ -169,7 +169,7 @@ def test_a_tile_is_taken_on_one_scale_or_token_by_token():
     keys = tensors[2][:, :288].unflatten(1, (-1, 16))
     even = ((keys - keys[:, :, -1:]).abs() <= 20).all(2)
     assert 0.1 < even.double().mean() < 0.9
-    never = replaced(SOURCE.on_gpu, "NEAR = 20,", "NEAR = -1,")
+    never = replaced(SOURCE.on_gpu, "NEAR = 20;", "NEAR = -1;")
     forms = wkv_fused, from_source(SOURCE.text, on_gpu=never)
     with on_ptx():
         found = [everything(partial(form, chunks=1), tensors) for form in forms]

@@ -79,7 +79,8 @@ struct Passing {
 // tokens can be counted on the scale of that key: no sum, no inverse and no product of the
 // two leaves the range of a float. Then a token takes one exponential, and what fades is
 // multiplied. Other tiles, and the rest of a text, are taken token by token.
-constexpr int NEAR = 20, NEAR_BONUS = 10;
+constexpr int NEAR = 20;
+constexpr int NEAR_BONUS = 10;
 
 DEVICE bool even(const real (&k)[TILE]) {
   bool near = true;

@@ -188,18 +188,10 @@ KERNEL(forward_in_one_pass, index T, index C, index, index, const scalar* decay_
 // (P, Q) of some tokens alone, by the state before them: as `sum_adjoints`.
 DEVICE Sums adjoints(Sums sums, const stored* key, const stored* value,
                      const stored* grad_out, index C, int rows, real u, real w) {
-  Sums total = {real{}, real{}, -sums.log_scale, -sums.age};
-  real left = 1;
-  ROLLED for (int i = 0; i < rows; i++) {
-    real k = load(key + i * C, 1), v = load(value + i * C, 1);
-    Sums now = merge(sums, one_token(u + k, v), w);
-    real share = over(load(grad_out + i * C, 1), now.den) * share_of(left, sums, u + k, w);
-    total.num += share;
-    total.den -= share * over(now.num, now.den);
-    left = share_of(left, decay(sums, 1), k, w);
-    sums = merge(decay(sums, 1), one_token(k, v), w);
-  }
-  return total;
+  Adjoints found = of_no_token(sums);
+  ROLLED for (index i = 0; i < rows * C; i += C)
+    add(found, load(key + i, 1), load(value + i, 1), load(grad_out + i, 1), u, w);
+  return found.total;
 }
 
 // What a thread has found of the gradients by decay rate and bonus: out of the registers.

@@ -192,9 +192,24 @@ DEVICE real share_of(real part, Sums state, real logit, real w) {
   return merge({part, real{}, state.log_scale, state.age}, one_token(logit, real{}), w).num;
 }
 
-// (P, Q) over every chunk but the first, on its own: sums over g / D and -g y / D, each
-// times what is left of the state that entered. It never grows, so their scale is that
-// state's, and stays. adjoints (B,chunks,4,C)
+// (P, Q) of some tokens on their own: sums over g / D and -g y / D, each times what is
+// left of the state that entered. It never grows, so their scale is that state's, and stays.
+struct Adjoints { Sums sums, total; real left; };  // left: on the scale of sums
+
+DEVICE Adjoints of_no_token(Sums entering) {
+  Sums total = {real{}, real{}, -entering.log_scale, -entering.age};
+  return {entering, total, real{} + 1};
+}
+DEVICE void add(Adjoints& x, real k, real v, real g, real u, real w) {
+  Sums now = merge(x.sums, one_token(u + k, v), w);
+  real share = over(g, now.den) * share_of(x.left, x.sums, u + k, w);
+  x.total.num += share;
+  x.total.den -= share * over(now.num, now.den);
+  x.left = share_of(x.left, decay(x.sums, 1), k, w);
+  x.sums = merge(decay(x.sums, 1), one_token(k, v), w);
+}
+
+// The same over every chunk but the first. adjoints (B,chunks,4,C)
 KERNEL(sum_adjoints, index T, index C, index chunks, index chunk, const scalar* decay_rate,
        const scalar* bonus, const stored* key, const stored* value,
        const scalar* checkpoints, const stored* grad_out, scalar* adjoints) {
@@ -205,25 +220,17 @@ KERNEL(sum_adjoints, index T, index C, index chunks, index chunk, const scalar* 
     index part = at.batch * chunks + at.chunk + 1, tiles = (T + TILE - 1) / TILE;
     index begin = (at.chunk + 1) * chunk, end = least(T, begin + chunk);
     index tile = (at.batch * tiles + begin / TILE) * 4 * C + at.channel;
-    Sums sums = load(checkpoints + tile, C, at.lanes);
-    Sums total = {real{}, real{}, -sums.log_scale, -sums.age};
-    real left = real{} + 1;  // of the state that enters, on the scale of sums
+    Adjoints found = of_no_token(load(checkpoints + tile, C, at.lanes));
     each_tile(begin, end, [&](index t, int rows) INLINE {
       index row = (at.batch * T + t) * C + at.channel;
       real k[TILE], v[TILE], g[TILE];
       load(k, key + row, C, rows, at.lanes, TILE * C);
       load(v, value + row, C, rows, at.lanes, TILE * C);
       load(g, grad_out + row, C, rows, at.lanes, TILE * C);
-      UNROLL for (int i = 0; i < TILE; i++) if (i < rows) {
-        Sums now = merge(sums, one_token(u + k[i], v[i]), w);
-        real share = over(g[i], now.den) * share_of(left, sums, u + k[i], w);
-        total.num += share;
-        total.den -= share * over(now.num, now.den);
-        left = share_of(left, decay(sums, 1), k[i], w);
-        sums = merge(decay(sums, 1), one_token(k[i], v[i]), w);
-      }
+      UNROLL for (int i = 0; i < TILE; i++)
+        if (i < rows) add(found, k[i], v[i], g[i], u, w);
     });
-    store(adjoints + part * 4 * C + at.channel, total, C, at.lanes);
+    store(adjoints + part * 4 * C + at.channel, found.total, C, at.lanes);
   }
 }
 

@@ -5,6 +5,7 @@ import os
 import re
 import shutil
 import subprocess
+import time
 from datetime import date
 from types import SimpleNamespace
 from urllib.parse import parse_qs, urlsplit
@@ -60,6 +61,13 @@ def test_a_notebook_is_measured(notebook):
     assert 100e6 / 2**20 < row["peak_mib"] < 400
     assert row["core_seconds"] > 0
     assert row["seconds"] > 0
+
+
+def test_a_process_that_has_not_begun_its_program_is_not_counted():
+    """Until then it has the pages of the process that starts it."""
+    with limits.watching(2**40) as seen:
+        subprocess.run(["true"], preexec_fn=lambda: time.sleep(0.5), check=True)
+    assert seen["peak"] < 10 * 2**20
 
 
 def test_a_notebook_that_takes_too_much_is_stopped_with_what_it_started(notebook):

@@ -57,6 +57,15 @@ def memory_of(processes):
     return total
 
 
+def has_begun(process):
+    """Whether it runs a program of its own: before, it shows the memory of this one."""
+    try:
+        own = psutil.Process()
+        return process.ppid() != own.pid or process.cmdline() != own.cmdline()
+    except (psutil.NoSuchProcess, psutil.AccessDenied):
+        return False
+
+
 @contextmanager
 def watching(limit):
     """Kills what is started meanwhile when it holds more than `limit` bytes together.
@@ -69,7 +78,7 @@ def watching(limit):
     def watch():
         while not done.wait(0.05):
             running = psutil.Process().children(recursive=True)
-            started = [process for process in running if process not in before]
+            started = [x for x in running if x not in before and has_begun(x)]
             seen["peak"] = max(seen["peak"], memory_of(started))
             if seen["peak"] > limit:
                 for process in started:

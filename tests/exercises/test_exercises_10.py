@@ -186,7 +186,7 @@ ANSWERS = [
         ((chapter_10.with_a_planted_bug(), SOURCE.text), "more than a line"),
         (("x.age - y.age) / w", "x.age - y.age) * w"), "does not stand in the text"),
         (("", THE_RIGHT), "does not stand in the text"),
-        (("decay(sums, 1)", "decay(sums, steps)"), "stands in 4 places"),
+        (("decay(sums, 1)", "decay(sums, steps)"), "stands in 2 places"),
         ((THE_WRONG, THE_WRONG), "are the same"),
     ),
     *of("10.4", (5, "source, as a text")),

@@ -8,7 +8,7 @@
   const REST = 250; // milliseconds that a pointer has to rest, or may leave for the note
 
   let data; // a promise: {address within the site: HTML}, from a script of its own
-  let note, shownFor, timer;
+  let note, shownFor, focused, timer; // focused: not the pointer brought it, so it stays
 
   const load = () => (data ??= new Promise((resolve) => {
     window.bookNotes = resolve;
@@ -77,6 +77,7 @@
   }
 
   function hideSoon() {
+    if (focused) return;
     clearTimeout(timer);
     timer = setTimeout(hide, REST);
   }
@@ -85,6 +86,7 @@
     if (link === shownFor) return clearTimeout(timer);
     hide();
     shownFor = link;
+    focused = wait === 0;
     timer = setTimeout(show, wait, link);
   }
 

@@ -454,7 +454,7 @@ KERNEL(backward_keys, index T, index H, const scalar* log_decay, const stored* r
     }
     for (int m = 0; m < PADDED; m++)  // from here on: the gradient by the table
       table[m] = grad_after && m < M ? load_keys(grad_after, at.table * M + m, at) : Keys{};
-    for (index t = (tiles - 1) * TILE; t >= 0; t -= TILE) {
+    for (index t = (T - 1) / TILE * TILE; T && t >= 0; t -= TILE) {
       int count = T - t < TILE ? T - t : TILE;
       index tile = (room * tiles + t / TILE) * M;
       Keys r[TILE], gone[TILE];
